@@ -1,0 +1,101 @@
+"""Time and chance, injected everywhere.
+
+`monotonic()` measures durations; `realtime_ns()` makes promises that outlive the process (alarms,
+JWT `exp`, cache dates). No other file imports `time`, `random`, `secrets` or `uuid`, so a test that
+passes a `ManualClock` and a `SeededEntropy` is a deterministic program.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where every duration and date comes from."""
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back; only differences mean anything."""
+        ...
+
+    def realtime_ns(self) -> int:
+        """Return nanoseconds since the Unix epoch; it may jump, also backwards."""
+        ...
+
+
+class Entropy(Protocol):
+    """Where every random value comes from."""
+
+    def token(self, size: int) -> bytes:
+        """Return `size` unpredictable bytes."""
+        ...
+
+    def uniform(self) -> float:
+        """Return a float in [0, 1)."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    __slots__ = ()
+
+    monotonic = staticmethod(time.monotonic)
+    realtime_ns = staticmethod(time.time_ns)
+
+
+class ManualClock:
+    """A clock that stands still until `advance` is called."""
+
+    def __init__(self, *, realtime_ns: int = 1_790_000_000_000_000_000) -> None:
+        self._monotonic = 1_000.0
+        self._realtime_ns = realtime_ns
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def realtime_ns(self) -> int:
+        return self._realtime_ns
+
+    def advance(self, seconds: float) -> None:
+        """Move both clocks forward by `seconds`."""
+        self._monotonic += seconds
+        self._realtime_ns += round(seconds * 1e9)
+
+    def jump(self, seconds: float) -> None:
+        """Step the wall clock alone, as an operator or NTP does; may be negative."""
+        self._realtime_ns += round(seconds * 1e9)
+
+
+class SystemEntropy:
+    """The operating system's randomness."""
+
+    __slots__ = ()
+
+    token = staticmethod(secrets.token_bytes)
+    uniform = staticmethod(random.random)
+
+
+class SeededEntropy:
+    """Reproducible randomness for tests and simulations; never for secrets."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def token(self, size: int) -> bytes:
+        return self._random.randbytes(size)
+
+    def uniform(self) -> float:
+        return self._random.random()
+
+
+def uuid7(clock: Clock, entropy: Entropy) -> str:
+    """Return a UUID version 7 (RFC 9562 §5.7): sorts by the millisecond it was made in."""
+    millis = clock.realtime_ns() // 1_000_000
+    raw = bytearray(millis.to_bytes(6, "big") + entropy.token(10))
+    raw[6] = 0x70 | (raw[6] & 0x0F)
+    raw[8] = 0x80 | (raw[8] & 0x3F)
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,1 @@
+"""The contract that user code sees: ids, namespaces, stubs, calls and `ctx`."""

@@ -1,0 +1,136 @@
+"""Calls between objects: what may be called, what a caller awaits, and how errors cross.
+
+Callable are plain functions written in the class body of the user's class or of a base of it (not of
+`DurableObject` itself), whose name does not begin with an underscore and is not reserved. The table is
+built once per class; a name from outside is only ever looked up in it.
+
+A call starts when it is made. Its `Reply` is awaitable any number of times; a reply that is already
+there is returned without a trip through the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from types import FunctionType
+
+from dohost.errors import AbortError, DohostError, JsException, JsTypeError
+
+Method = Callable[..., object]
+
+RESERVED = frozenset(
+    {
+        "fetch",
+        "connect",
+        "alarm",
+        "webSocketMessage",
+        "webSocketClose",
+        "webSocketError",
+        "dup",
+        "constructor",
+    }
+)
+
+
+def method_table(cls: type, *, roots: tuple[type, ...]) -> Mapping[str, Method]:
+    """Return the functions of `cls` that may be called from outside, by name.
+
+    `roots` are the SDK's own base classes: nothing that they define is callable.
+    """
+    table: dict[str, Method] = {}
+    for base in reversed(cls.__mro__):
+        if base in roots or base is object:
+            continue
+        for name, attribute in vars(base).items():
+            table.pop(name, None)
+            if (
+                isinstance(attribute, FunctionType)
+                and not name.startswith("_")
+                and name not in RESERVED
+            ):
+                table[name] = attribute
+    return table
+
+
+def refuse_method(cls: type, name: str, instance: object) -> JsException:
+    """Return the error for a name that is not in the table, as Cloudflare words it."""
+    if name in RESERVED:
+        if name == "fetch":
+            return AbortError("Method fetch does not exist")
+        return JsTypeError(f"'{name}' is a reserved method and cannot be called over RPC.")
+    if hasattr(cls, name) or name in getattr(instance, "__dict__", {}):
+        return JsTypeError(f'The RPC receiver does not implement the method "{name}".')
+    return JsTypeError(f"Method {name} does not exist")
+
+
+def to_remote_error(error: BaseException, object_id: str | None) -> BaseException:
+    """Return `error` as the caller on the other side of a call sees it.
+
+    The class of a Python exception is lost, as on Cloudflare; the message carries its traceback, and
+    here `__cause__` is the exception itself, so that a debugger and a log still have it.
+    """
+    if isinstance(error, JsException):
+        remote = error
+        if error.durableObjectId is not None and error.durableObjectId != object_id:
+            object_id = error.durableObjectId
+    elif isinstance(error, DohostError):
+        remote = JsException(str(error))
+        remote.__cause__ = error
+    else:
+        text = "".join(traceback.format_exception(error)).rstrip("\n")
+        remote = JsException(text, name="PythonError")
+        remote.__cause__ = error
+    remote.remote = True
+    remote.durableObjectId = object_id
+    return remote
+
+
+class Reply:
+    """The outcome of a call that has been made; await it for the value or the error."""
+
+    __slots__ = ("_error", "_is_done", "_loop", "_value", "future")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._is_done = False
+        self._value: object = None
+        self._error: BaseException | None = None
+        self.future: asyncio.Future[object] | None = None
+
+    def done(self) -> bool:
+        """Return whether the outcome is known."""
+        return self._is_done
+
+    def resolve(self, value: object) -> None:
+        """Give the value; a second outcome is ignored."""
+        if self._is_done:
+            return
+        self._is_done = True
+        self._value = value
+        future = self.future
+        if future is not None and not future.done():
+            future.set_result(value)
+
+    def reject(self, error: BaseException) -> None:
+        """Give the error; if nobody ever asks for it, asyncio's own handler reports it."""
+        if self._is_done:
+            return
+        self._is_done = True
+        self._error = error
+        future = self.future
+        if future is None:
+            future = self.future = self._loop.create_future()
+        if not future.done():
+            future.set_exception(error)
+
+    def __await__(self) -> Generator[object, None, object]:
+        if self._is_done and self._error is None:
+            return self._value
+        future = self.future
+        if future is None or future.cancelled():
+            # The caller's own future: cancelling the caller must not cancel the callee, nor others.
+            future = self.future = self._loop.create_future()
+            if self._error is not None:
+                future.set_exception(self._error)
+        return (yield from future.__await__())

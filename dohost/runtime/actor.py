@@ -1,0 +1,297 @@
+"""An actor: one live instance of one object, with its gates.
+
+Lifecycle: *created* (nothing has run) → *started* (its constructor ran, as the first turn) → *evicted*
+(idle: memory dropped, storage closed, the next event makes a new actor) or *reset* (an error that the
+instance can't survive: uncommitted writes are dropped, every call in flight and every later call on a
+stub that had reached this instance gets that error, and the next new stub makes a new actor).
+
+The actor is what the storage, the gates, `ctx` and the commit call back: it ties them together and
+holds no policy of its own. Its name for a failure is always the first one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from workers.entrypoint import DurableObjectAbort
+
+from dohost.errors import JsException
+from dohost.gates import Batch, InputGate, OutputGate
+from dohost.objects.id import DurableObjectId
+from dohost.objects.rpc import Reply
+from dohost.objects.state import DurableObjectState
+from dohost.runtime.catalog import ObjectKey
+from dohost.runtime.sections import Section
+from dohost.runtime.turns import NEUTRAL, Nesting, Sink, Turn, current_owner
+from dohost.storage.commit import CommitLine
+from dohost.storage.database import Database, ObjectMeta
+from dohost.storage.storage import DurableObjectStorage
+
+if TYPE_CHECKING:
+    from dohost.runtime.registry import ObjectClass
+
+Result = TypeVar("Result")
+
+NO_LONGER_ACCESSIBLE = "Durable Object storage is no longer accessible."
+ABORTED = "Application called abort() to reset Durable Object."
+
+
+class Actor:
+    """One live instance."""
+
+    def __init__(self, object_class: ObjectClass, object_id: DurableObjectId) -> None:
+        parts = object_class.parts
+        self.object_class = object_class
+        self.key = ObjectKey(object_class.unique_key, object_id.toString(), object_id.name)
+        self.loop: asyncio.AbstractEventLoop = parts.loop
+        self.nesting: Nesting = parts.nesting
+        self.gate = InputGate(self._schedule)
+        self.output = OutputGate()
+        self.turns: set[Turn] = set()
+        self.instance: object | None = None
+        self.broken: BaseException | None = None
+        self.is_evicted = False
+        self.last_active_s = 0.0
+        self._is_started = False
+        self.is_alarm_running = False
+        self._holds = 0
+        self._thread_id = threading.get_ident()
+        self._is_recorded = False
+        meta = ObjectMeta(
+            unique_key=object_class.unique_key, object_id=self.key.object_id, name=object_id.name
+        )
+        self.database = Database(
+            object_class.file_of(self.key.object_id), meta, strict=parts.is_strict
+        )
+        self.line = CommitLine(parts.committer, self)
+        self.storage = DurableObjectStorage(
+            self.database,
+            self,
+            clock=parts.clock,
+            sql_enabled=object_class.is_sql_enabled,
+            has_alarm_handler=object_class.alarm is not None,
+        )
+        self.state = DurableObjectState(self, object_id, self.storage, object_class.exports)
+        self.context: contextvars.Context = object_class.context.copy()
+        self.context.run(current_owner.set, self)
+
+    def __repr__(self) -> str:
+        status = "reset" if self.broken else "evicted" if self.is_evicted else "running"
+        label = self.key.name or self.key.object_id[:8]
+        return (
+            f"<Actor {self.object_class.class_name}/{label} {status}, "
+            f"{len(self.turns)} in flight, {self.gate!r}>"
+        )
+
+    # Events ---------------------------------------------------------------------------------
+
+    def deliver(self, entry: Callable[[], object], sink: Sink) -> None:
+        """Run `entry` as an event of this object, after its constructor, and give `sink` the outcome."""
+        if not self._is_started:
+            self._is_started = True
+            self._run(self._construct, _Construction(self))
+        if self.broken is not None:
+            sink.raised(self.broken)
+            return
+        self._run(entry, sink)
+
+    def new_turn(self, entry: Callable[[], object], sink: Sink) -> Turn:
+        """Make a turn of this object that has not started, in a copy of the object's context."""
+        turn = Turn(self, entry, nesting=self.nesting, loop=self.loop, context=self.context.copy())
+        turn.sink = sink
+        return turn
+
+    def _run(self, entry: Callable[[], object], sink: Sink) -> None:
+        self.new_turn(entry, sink).start()
+
+    def _construct(self) -> None:
+        self.instance = self.object_class.construct(self.state)
+
+    def barrier(self) -> Batch | None:
+        """Return what an output of this object that is produced now has to wait for."""
+        return self.output.barrier()
+
+    def turn_ended(self) -> None:
+        """Note the time; an actor without turns may be evicted after a while."""
+        if not self.turns:
+            self.last_active_s = self.loop.time()
+            if self.object_class.is_retiring(self):
+                self._schedule(self.evict_if_idle)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost but memory if this instance ended now."""
+        return (
+            not self.turns and self._holds == 0 and self.line.is_clean and not self.gate.waiting()
+        )
+
+    def evict_if_idle(self) -> bool:
+        """End this instance gracefully if it is idle; return whether it has ended."""
+        if self.broken is None and not self.is_evicted and self.is_idle:
+            self.is_evicted = True
+            self.object_class.forget(self)
+            self.database.close()
+        return self.is_evicted
+
+    def reset(self, error: BaseException) -> None:
+        """Drop this instance because of `error`; the first error counts."""
+        if self.broken is not None or self.is_evicted:
+            return
+        if isinstance(error, JsException):
+            error.durableObjectReset = True
+            error.remote = True
+            error.durableObjectId = self.key.object_id
+        self.broken = error
+        self.object_class.forget(self)
+        self.database.rollback()
+        self.line.discard_open(error)
+        self.gate.break_with(error)
+        for turn in tuple(self.turns):
+            turn.kill(error)
+        last = self.line.latest()
+        self.output.break_with(error)
+        if last is None:
+            self.database.close()
+        else:
+            last.add_callback(lambda _: self.database.close())
+
+    # What `ctx` calls -------------------------------------------------------------------------
+
+    def block_concurrency_while(
+        self, callback: Callable[[], Awaitable[Result] | Result]
+    ) -> Awaitable[Result]:
+        """Start a critical section whose failure resets the object."""
+        return Section(self, callback, resets=True).reply  # type: ignore[return-value] # of callback
+
+    def wait_until(self, awaitable: Awaitable[object]) -> None:
+        """Keep this instance until `awaitable` is done; log its failure."""
+        self._holds += 1
+        future = asyncio.ensure_future(awaitable)
+
+        def done(task: asyncio.Future[object]) -> None:
+            self._holds -= 1
+            self.last_active_s = self.loop.time()
+            if not task.cancelled() and task.exception() is not None:
+                self.object_class.parts.log.event(
+                    "object.background_failed",
+                    level="error",
+                    object=repr(self),
+                    error=repr(task.exception()),
+                )
+
+        future.add_done_callback(done, context=NEUTRAL)
+
+    def hold(self) -> Callable[[], None]:
+        """Keep this instance from being evicted until the returned function is called."""
+        self._holds += 1
+
+        def release() -> None:
+            self._holds -= 1
+            self.last_active_s = self.loop.time()
+
+        return release
+
+    def abort(self, reason: str | None) -> NoReturn:
+        """Reset the object and leave user code by an exception that it can't catch by accident."""
+        self.reset(JsException(ABORTED if reason is None else reason))
+        raise DurableObjectAbort(reason)
+
+    # What the storage calls -------------------------------------------------------------------
+
+    def check_access(self) -> None:
+        """Refuse storage to an instance that has ended, and to other threads."""
+        if self.broken is not None or self.is_evicted:
+            raise JsException(NO_LONGER_ACCESSIBLE) from self.broken
+        if threading.get_ident() != self._thread_id:
+            raise RuntimeError(
+                "Durable Object storage was used from another thread. Storage belongs to the event "
+                "loop's thread; give the thread plain values and write when it has answered."
+            )
+
+    def wrote(self, confirmed: bool) -> None:
+        """A write happened: commit it in this iteration, and hold outputs if it is confirmed."""
+        batch = self.line.wrote()
+        if confirmed and not batch.is_confirmed:
+            batch.is_confirmed = True
+            self.output.lock(batch)
+
+    def critical_section(
+        self, callback: Callable[[], Awaitable[Result] | Result]
+    ) -> Awaitable[Result]:
+        """Run a transaction's callback with the input gate closed; its failure is the caller's."""
+        return Section(self, callback, resets=False).reply  # type: ignore[return-value] # of callback
+
+    def committed_so_far(self) -> Awaitable[None]:
+        """Return an awaitable that is done when every write made so far is durable."""
+        reply = Reply(self.loop)
+        latest = self.line.latest()
+        if latest is None:
+            reply.resolve(None)
+        else:
+            latest.add_callback(
+                lambda error: reply.resolve(None) if error is None else reply.reject(error)
+            )
+        return reply  # type: ignore[return-value] # resolves to None
+
+    def broke(self, error: BaseException) -> None:
+        """A storage error ended the open transaction: nothing that depended on it may leave."""
+        self.reset(error)
+
+    # What the commit calls --------------------------------------------------------------------
+
+    def commit(self) -> asyncio.Future[None] | None:
+        """COMMIT; return what the catalog must make durable before the writes are acknowledged."""
+        self.database.commit()
+        parts = self.object_class.parts
+        requirement: asyncio.Future[None] | None = None
+        if not self._is_recorded and self.database.created_now:
+            created_ms = parts.clock.realtime_ns() // 1_000_000
+            requirement = parts.catalog.add_object(self.key, created_ms=created_ms)
+        self._is_recorded = True
+        is_changed, due_ms = self.storage.take_alarm_change()
+        if is_changed:
+            batch = self.line.latest()
+            assert batch is not None, "a commit belongs to a batch"
+            requirement = parts.alarms.changed(self.key, due_ms, batch) or requirement
+        return requirement
+
+    def sync(self) -> None:
+        """Block until what was committed is on the disk; in a thread or on the loop."""
+        self.database.sync()
+
+    @property
+    def is_sync_heavy(self) -> bool:
+        return self.database.created_now
+
+    def committed(self) -> None:
+        """Follow up a durable commit: keep the log short."""
+        if not self.is_evicted and self.broken is None:
+            self.object_class.parts.checkpointer.after_commit(self)
+
+    def commit_failed(self, error: BaseException) -> None:
+        """Reset: what this instance remembers is not what the file holds."""
+        self.reset(error)
+
+    def _schedule(self, callback: Callable[[], object]) -> None:
+        self.loop.call_soon(callback, context=NEUTRAL)
+
+
+class _Construction:
+    """The outcome of the constructor: nothing, or a reset."""
+
+    __slots__ = ("_actor",)
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+
+    def returned(self, value: object) -> None:
+        pass
+
+    def raised(self, error: BaseException) -> None:
+        actor = self._actor
+        if actor.broken is None:
+            actor.reset(actor.object_class.constructor_error(error, actor.key.object_id))

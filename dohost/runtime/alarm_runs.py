@@ -1,0 +1,122 @@
+"""Running one alarm: the object's own file decides whether it is due, then the handler runs as an event."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+
+from dohost.errors import HostError, JsException
+from dohost.objects.id import DurableObjectId
+from dohost.objects.rpc import Reply
+from dohost.runtime.actor import Actor
+from dohost.runtime.alarms import AlarmEnd, AlarmInfo, AlarmOutcome
+from dohost.runtime.catalog import ObjectKey
+from dohost.runtime.registry import ObjectClass, Parts
+
+NO_HANDLER = "Attempted to run a scheduled alarm without a handler, did you remember to export an alarm() function?"
+
+
+class AlarmRuns:
+    """Runs alarms on the live objects of a host."""
+
+    def __init__(self, classes: Mapping[str, ObjectClass], parts: Parts) -> None:
+        self._classes = classes
+        self._parts = parts
+
+    async def run_alarm(self, key: ObjectKey, attempt: int) -> AlarmOutcome:
+        """Run the handler if the object's file says that it is due."""
+        object_class = self._classes.get(key.unique_key)
+        if object_class is None:
+            # Its class is not in the configuration now; the alarm stays for when it is again.
+            return AlarmOutcome(AlarmEnd.host_failed)
+        actor = object_class.actor(DurableObjectId(key.object_id, name=key.name))
+        run = _Run(actor, attempt, self._parts.clock.realtime_ns() // 1_000_000)
+        reply = Reply(self._parts.loop)
+        actor.deliver(run.entry, _AlarmSink(actor, reply))
+        try:
+            await reply
+        except HostError as error:
+            self._log_failure(actor, error)
+            return AlarmOutcome(AlarmEnd.host_failed)
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is retried
+            self._log_failure(actor, error)
+            return AlarmOutcome(AlarmEnd.failed)
+        return run.outcome
+
+    async def give_up_alarm(self, key: ObjectKey) -> None:
+        """Delete the alarm from the object's file."""
+        object_class = self._classes[key.unique_key]
+        actor = object_class.actor(DurableObjectId(key.object_id, name=key.name))
+        reply = Reply(self._parts.loop)
+
+        async def delete() -> None:
+            await actor.storage.deleteAlarm()
+
+        actor.deliver(delete, _AlarmSink(actor, reply))
+        await reply
+
+    def _log_failure(self, actor: Actor, error: BaseException) -> None:
+        self._parts.log.event("alarm.failed", level="error", object=repr(actor), error=str(error))
+
+
+class _Run:
+    """One run of one object's handler, as the entry of a turn."""
+
+    def __init__(self, actor: Actor, attempt: int, now_ms: int) -> None:
+        self._actor = actor
+        self._attempt = attempt
+        self._now_ms = now_ms
+        self.outcome = AlarmOutcome(AlarmEnd.done)
+
+    async def entry(self) -> None:
+        actor = self._actor
+        storage = actor.storage
+        due_ms = storage.alarm_due_ms()
+        if due_ms is None or due_ms > self._now_ms:
+            self.outcome = AlarmOutcome(AlarmEnd.not_due, due_ms)
+            return
+        if actor.object_class.alarm is None:
+            actor.object_class.parts.log.event(
+                "alarm.no_handler", level="warn", object=repr(actor), message=NO_HANDLER
+            )
+            await storage.deleteAlarm()
+            return
+        info = AlarmInfo(self._attempt, self._attempt > 0, due_ms)
+        storage.begin_alarm_run()
+        try:
+            result = actor.object_class.call_alarm(actor, info)
+            if isinstance(result, Awaitable):
+                await result
+        except BaseException:
+            if actor.broken is None:
+                storage.finish_alarm_run(success=False)
+            raise
+        storage.finish_alarm_run(success=True)
+
+
+class _AlarmSink:
+    """Tells the scheduler the outcome when what the handler wrote is durable."""
+
+    __slots__ = ("_actor", "_reply")
+
+    def __init__(self, actor: Actor, reply: Reply) -> None:
+        self._actor = actor
+        self._reply = reply
+
+    def returned(self, value: object) -> None:
+        self._when_durable(None)
+
+    def raised(self, error: BaseException) -> None:
+        self._when_durable(error if isinstance(error, Exception) else JsException(repr(error)))
+
+    def _when_durable(self, error: BaseException | None) -> None:
+        latest = self._actor.line.latest()
+        if latest is None:
+            self._finish(error)
+        else:
+            latest.add_callback(lambda failure: self._finish(failure or error))
+
+    def _finish(self, error: BaseException | None) -> None:
+        if error is None:
+            self._reply.resolve(None)
+        else:
+            self._reply.reject(error)

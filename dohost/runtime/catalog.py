@@ -1,0 +1,183 @@
+"""The host's own file: which objects exist, by name, and when their alarms are due.
+
+`<persist>/catalog.sqlite`, through aiosqlite (its fsyncs belong in a thread, and an object's file is
+never opened by this library). An object's row is durable before the object's first acknowledged
+write. Its alarm's due time is durable here before anything that depends on `setAlarm` leaves the
+object, so a restart needs no scan of files: the index is never later than the object's own alarm,
+which is the truth; an index that is too early is corrected when the object starts.
+
+Changes that arrive while a transaction is written share the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import TracebackType
+
+import aiosqlite
+import msgspec
+
+from dohost.runtime.turns import spawn
+
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS objects (
+         unique_key TEXT NOT NULL, object_id TEXT NOT NULL, name TEXT, created_ms INTEGER NOT NULL,
+         PRIMARY KEY (unique_key, object_id)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS alarms (
+         unique_key TEXT NOT NULL, object_id TEXT NOT NULL, name TEXT, due_ms INTEGER NOT NULL,
+         PRIMARY KEY (unique_key, object_id)) STRICT, WITHOUT ROWID""",
+)
+ADD_OBJECT = (
+    "INSERT INTO objects (unique_key, object_id, name, created_ms) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET name = coalesce(excluded.name, name)"
+)
+SET_ALARM = (
+    "INSERT INTO alarms (unique_key, object_id, name, due_ms) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, name = coalesce(excluded.name, name)"
+)
+CLEAR_ALARM = "DELETE FROM alarms WHERE unique_key = ? AND object_id = ?"
+
+
+class ObjectKey(msgspec.Struct, frozen=True):
+    """What names one object on this host: its namespace's unique key, its id, and its name if known."""
+
+    unique_key: str
+    object_id: str
+    name: str | None = None
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """The identity without the name, for use as a dictionary key."""
+        return (self.unique_key, self.object_id)
+
+
+Row = tuple[str | int | None, ...]
+
+
+class Changes:
+    """What the next transaction writes; of several changes to one alarm the last one counts."""
+
+    __slots__ = ("alarms", "durable", "objects")
+
+    def __init__(self, durable: asyncio.Future[None]) -> None:
+        self.objects: list[Row] = []
+        self.alarms: dict[tuple[str, str], Row | None] = {}
+        self.durable = durable
+
+    def statements(self) -> list[tuple[str, list[Row]]]:
+        """Return what to execute, each statement once for all its rows."""
+        alarms = self.alarms
+        grouped: list[tuple[str, list[Row]]] = [
+            (ADD_OBJECT, self.objects),
+            (SET_ALARM, [row for row in alarms.values() if row is not None]),
+            (CLEAR_ALARM, [address for address, row in alarms.items() if row is None]),
+        ]
+        return [(sql, rows) for sql, rows in grouped if rows]
+
+
+class Catalog:
+    """Reads at start, then only writes, in groups."""
+
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self._path = path
+        self._loop = loop
+        self._connection: aiosqlite.Connection | None = None
+        self._pending: Changes | None = None
+        self._writer: asyncio.Task[object] | None = None
+
+    async def __aenter__(self) -> Catalog:
+        connection = await aiosqlite.connect(self._path, isolation_level=None)
+        self._connection = connection
+        await connection.execute("PRAGMA journal_mode = WAL")
+        await connection.execute("PRAGMA synchronous = FULL")
+        for statement in SCHEMA:
+            await connection.execute(statement)
+        self._path.chmod(0o600)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._writer is not None:
+            await self._writer
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def alarms(self) -> list[tuple[ObjectKey, int]]:
+        """Return every indexed alarm: the object and the due time in ms since the epoch."""
+        assert self._connection is not None, "the catalog is open"
+        rows = await self._connection.execute_fetchall(
+            "SELECT unique_key, object_id, name, due_ms FROM alarms"
+        )
+        return [(ObjectKey(row[0], row[1], row[2]), row[3]) for row in rows]
+
+    async def objects(self, unique_key: str) -> list[ObjectKey]:
+        """Return the known objects of one namespace, by name and id."""
+        assert self._connection is not None, "the catalog is open"
+        rows = await self._connection.execute_fetchall(
+            "SELECT unique_key, object_id, name FROM objects WHERE unique_key = ? "
+            "ORDER BY name IS NULL, name, object_id",
+            (unique_key,),
+        )
+        return [ObjectKey(row[0], row[1], row[2]) for row in rows]
+
+    def add_object(self, key: ObjectKey, *, created_ms: int) -> asyncio.Future[None]:
+        """Record that `key` exists; the future is done when that is durable."""
+        changes = self._next()
+        changes.objects.append((*key.address, key.name, created_ms))
+        return changes.durable
+
+    def set_alarm(self, key: ObjectKey, due_ms: int) -> asyncio.Future[None]:
+        """Index an alarm; the future is done when that is durable."""
+        changes = self._next()
+        changes.alarms[key.address] = (*key.address, key.name, due_ms)
+        return changes.durable
+
+    def clear_alarm(self, key: ObjectKey) -> asyncio.Future[None]:
+        """Forget an alarm; harmless if it is forgotten late."""
+        changes = self._next()
+        changes.alarms[key.address] = None
+        return changes.durable
+
+    def _next(self) -> Changes:
+        if self._pending is None:
+            durable = self._loop.create_future()
+            # Who does not need to wait does not; a failure then shows in those who do.
+            durable.add_done_callback(_retrieve)
+            self._pending = Changes(durable)
+            if self._writer is None:
+                self._writer = spawn(self._loop, self._drain(), name="catalog")
+        return self._pending
+
+    async def _drain(self) -> None:
+        try:
+            while self._pending is not None:
+                changes, self._pending = self._pending, None
+                try:
+                    await self._transact(changes)
+                except (aiosqlite.Error, OSError) as error:
+                    changes.durable.set_exception(error)
+                else:
+                    changes.durable.set_result(None)
+        finally:
+            self._writer = None
+
+    async def _transact(self, changes: Changes) -> None:
+        assert self._connection is not None, "the catalog is open"
+        await self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for sql, rows in changes.statements():
+                await self._connection.executemany(sql, rows)
+        except BaseException:
+            await self._connection.execute("ROLLBACK")
+            raise
+        await self._connection.execute("COMMIT")
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()

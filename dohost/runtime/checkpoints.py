@@ -1,0 +1,75 @@
+"""Keeping each object's write-ahead log short without stalling the loop.
+
+A log that has grown past `WAL_PAGES_MAX` is copied into its file in a thread (two passes, while the
+loop goes on writing), and only the short tail on the loop, after which SQLite starts the log anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from typing import Protocol
+
+from dohost.telemetry import Log
+
+WAL_PAGES_MAX = 1000
+
+
+class Checkpointed(Protocol):
+    """A file with a log, and whether it is still in use."""
+
+    wal_pages: int
+
+    def checkpoint_passive(self) -> None: ...
+
+    def checkpoint_finish(self) -> None: ...
+
+
+class FileOwner(Protocol):
+    """The instance that has the file open."""
+
+    is_evicted: bool
+    broken: BaseException | None
+
+    @property
+    def database(self) -> Checkpointed: ...
+
+    def hold(self) -> Release: ...
+
+
+class Release(Protocol):
+    def __call__(self) -> None: ...
+
+
+class Checkpointer:
+    """Runs one checkpoint per file at a time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, executor: Executor, log: Log) -> None:
+        self._loop = loop
+        self._executor = executor
+        self._log = log
+        self._running: set[FileOwner] = set()
+
+    def after_commit(self, owner: FileOwner) -> None:
+        """Start a checkpoint of `owner`'s file if its log has grown long."""
+        if owner.database.wal_pages < WAL_PAGES_MAX or owner in self._running:
+            return
+        self._running.add(owner)
+        release = owner.hold()
+        future = self._loop.run_in_executor(self._executor, _two_passes, owner.database)
+        future.add_done_callback(lambda done: self._finish(owner, release, done))
+
+    def _finish(self, owner: FileOwner, release: Release, done: asyncio.Future[None]) -> None:
+        self._running.discard(owner)
+        release()
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            # The log keeps growing and the next commit tries again; no data is at risk.
+            self._log.event("storage.checkpoint_failed", level="warn", error=repr(error))
+        elif owner.broken is None and not owner.is_evicted:
+            owner.database.checkpoint_finish()
+
+
+def _two_passes(database: Checkpointed) -> None:
+    database.checkpoint_passive()
+    database.checkpoint_passive()

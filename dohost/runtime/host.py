@@ -1,0 +1,333 @@
+"""The host: built from its parts, it loads workers, answers requests and ends cleanly.
+
+`start` takes the data directory and brings alarms back; `load` runs new code beside the old and swaps
+only if nothing is wrong with it, so the last good code always serves; `drain` finishes what was begun,
+closes every file and gives the directory free. Outbound HTTP comes in as a `Fetcher`; the host knows
+no server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+from workers import Request, Response
+from workers.context import Fetcher
+
+from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
+from dohost.config import DurableObjectBinding, ServiceBinding, WorkerConfig
+from dohost.errors import JsException, ShuttingDown, UserCodeError
+from dohost.objects.namespace import DurableObjectNamespace
+from dohost.runtime.alarm_runs import AlarmRuns
+from dohost.runtime.alarms import AlarmScheduler
+from dohost.runtime.bindings import build_env
+from dohost.runtime.calls import copy_arguments
+from dohost.runtime.catalog import Catalog
+from dohost.runtime.checkpoints import Checkpointer
+from dohost.runtime.eviction import Evictor
+from dohost.runtime.lock import DataDirLock, LockInfo
+from dohost.runtime.outgoing import GatedFetcher
+from dohost.runtime.registry import Code, ObjectClass, Parts
+from dohost.runtime.turns import Nesting, spawn, task_factory
+from dohost.runtime.worker import Generation, in_context
+from dohost.storage.commit import SYNC_THREADS_MAX, Committer
+from dohost.telemetry import Log, stderr_log
+
+
+class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host runs: where its data is, and the limits and sources that tests replace.
+
+    `evict_after_s`: how long an idle object stays in memory (None: until the host ends).
+    `open_objects_max`: how many live objects may be open before the longest idle ones are evicted.
+    """
+
+    persist: Path
+    is_strict: bool = False
+    evict_after_s: float | None = 10.0
+    open_objects_max: int = 2000
+    reload_grace_s: float = 1.0
+    clock: Clock = SystemClock()
+    entropy: Entropy = SystemEntropy()
+    log: Log = msgspec.field(default_factory=stderr_log)
+
+
+class LoadFailed(UserCodeError):
+    """New code can't be used; the old code goes on. `problems` says why, one entry each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Host:
+    """Runs workers and their Durable Objects in one process."""
+
+    def __init__(self, options: HostOptions, *, outbound: Fetcher | None = None) -> None:
+        self.options = options
+        self._outbound = outbound
+        self._fetcher: Fetcher | None = None
+        self._lock = DataDirLock(options.persist)
+        self._executor = ThreadPoolExecutor(SYNC_THREADS_MAX, thread_name_prefix="dohost")
+        self._nesting = Nesting()
+        self._classes: dict[str, ObjectClass] = {}
+        self._generations: dict[str, Generation] = {}
+        self._primary: Generation | None = None
+        self._failure: Exception = ShuttingDown("no code has been loaded yet")
+        self._numbers = 0
+        self._background: set[asyncio.Future[object]] = set()
+        self._parts: Parts | None = None
+        self._catalog: Catalog | None = None
+
+    # Life -----------------------------------------------------------------------------------
+
+    async def start(self, info: LockInfo) -> None:
+        """Take the data directory (raises `DataDirLocked` at once if another process has it)."""
+        options = self.options
+        self._lock.acquire(info)
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(task_factory(self._nesting))
+        catalog = Catalog(options.persist / "catalog.sqlite", loop)
+        self._catalog = await catalog.__aenter__()
+        alarms = AlarmScheduler(
+            loop, catalog, clock=options.clock, entropy=options.entropy, log=options.log
+        )
+        self._parts = Parts(
+            loop=loop,
+            nesting=self._nesting,
+            committer=Committer(loop, self._executor, options.clock),
+            checkpointer=Checkpointer(loop, self._executor, options.log),
+            catalog=catalog,
+            alarms=alarms,
+            executor=self._executor,
+            clock=options.clock,
+            entropy=options.entropy,
+            log=options.log,
+            persist=options.persist,
+            is_strict=options.is_strict,
+        )
+        if self._outbound is not None:
+            self._fetcher = GatedFetcher(self._outbound, loop)
+        self._evictor = Evictor(
+            loop, self._classes, options.evict_after_s, options.open_objects_max
+        )
+
+    def describe(self, info: LockInfo) -> None:
+        """Tell other processes how this one is reached."""
+        self._lock.describe(info)
+
+    async def load(self, workers: tuple[WorkerConfig, ...]) -> None:
+        """Run the code and settings of `workers`, the primary first; raises `LoadFailed` and changes nothing."""
+        try:
+            generations = self._load_generations(workers)
+        except LoadFailed as failure:
+            self._failure = failure
+            raise
+        old = self._generations
+        self._generations = {generation.config.name: generation for generation in generations}
+        is_first = self._primary is None
+        self._primary = generations[0]
+        for generation in generations:
+            self._swap_classes(generation)
+        for generation in old.values():
+            generation.code.unload()
+        if is_first:
+            parts = self.parts
+            known = await parts.catalog.alarms()
+            parts.alarms.start(AlarmRuns(self._classes, parts), known)
+
+    async def drain(self, *, grace_s: float) -> None:
+        """Finish what was begun, for at most `grace_s`; then close everything. Idempotent."""
+        parts, self._parts = self._parts, None
+        if parts is None:
+            return
+        self._evictor.stop()
+        await parts.alarms.stop()
+        await self._wait_for_turns(grace_s)
+        for task in tuple(self._background):
+            task.cancel()
+        for object_class in self._classes.values():
+            for actor in tuple(object_class.actors.values()):
+                if not actor.evict_if_idle():
+                    actor.reset(JsException("The server stopped while this call was running."))
+        parts.loop.set_task_factory(None)
+        await parts.catalog.__aexit__(None, None, None)
+        self._executor.shutdown()
+        self._lock.release()
+
+    @property
+    def parts(self) -> Parts:
+        """What every object shares; raises `ShuttingDown` outside start … drain."""
+        if self._parts is None:
+            raise ShuttingDown("the host is not running")
+        return self._parts
+
+    @property
+    def classes(self) -> Mapping[str, ObjectClass]:
+        """The namespaces of this host, by unique key."""
+        return self._classes
+
+    @property
+    def generations(self) -> Mapping[str, Generation]:
+        """The loaded workers, by name."""
+        return self._generations
+
+    async def _wait_for_turns(self, grace_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_s
+        while loop.time() < deadline:
+            busy = any(
+                not actor.is_idle
+                for found in self._classes.values()
+                for actor in found.actors.values()
+            )
+            if not busy and not self._background:
+                return
+            await asyncio.sleep(0.005)
+
+    # Requests -------------------------------------------------------------------------------
+
+    def fetch(self, request: Request) -> Awaitable[Response]:
+        """Send a request to the primary worker's Default entrypoint; raises what user code raised."""
+        primary = self._primary
+        if primary is None:
+            raise self._failure
+        primary.enter()
+        return primary.fetch(request)
+
+    def keep(self, awaitable: Awaitable[object]) -> None:
+        """Let background work of a stateless event run to its end."""
+        future = asyncio.ensure_future(awaitable)
+        self._background.add(future)
+        future.add_done_callback(self._kept)
+
+    def _kept(self, future: asyncio.Future[object]) -> None:
+        self._background.discard(future)
+        if not future.cancelled() and future.exception() is not None:
+            self.options.log.event(
+                "worker.background_failed", level="error", error=repr(future.exception())
+            )
+
+    # Loading --------------------------------------------------------------------------------
+
+    def _load_generations(self, workers: tuple[WorkerConfig, ...]) -> list[Generation]:
+        self._numbers += 1
+        generations: list[Generation] = []
+        problems: list[str] = []
+        try:
+            # Lazily, so that the ones that did load can be unloaded when a later one fails.
+            generations.extend(Generation(config, self._numbers) for config in workers)
+            self._ensure_classes(generations)
+            for generation in generations:
+                problems += self._prepare(generation)
+        except UserCodeError as error:
+            _unload(generations)
+            failure = LoadFailed((str(error),))
+            failure.__cause__ = error.__cause__ or error
+            raise failure from failure.__cause__
+        if problems:
+            _unload(generations)
+            raise LoadFailed(tuple(problems))
+        return generations
+
+    def _prepare(self, generation: Generation) -> list[str]:
+        missing = generation.missing_classes()
+        if missing:
+            return [
+                "Your Worker depends on the following Durable Objects, which are not exported in your "
+                f"entrypoint file: {', '.join(missing)}. You should export these objects from your "
+                f"entrypoint, {generation.config.main.name}."
+            ]
+        env = build_env(generation.config, self, self.options.clock)
+        generation.bind(env, self._fetcher, self.keep)
+        return generation.check()
+
+    def _ensure_classes(self, generations: list[Generation]) -> None:
+        for generation in generations:
+            config = generation.config
+            for binding in config.durable_objects:
+                if binding.script_name in (None, config.name):
+                    self._ensure_class(config, binding.class_name)
+
+    def _ensure_class(self, config: WorkerConfig, class_name: str) -> ObjectClass:
+        unique_key = config.unique_key(class_name)
+        found = self._classes.get(unique_key)
+        if found is None:
+            found = self._classes[unique_key] = ObjectClass(
+                self.parts,
+                unique_key,
+                class_name,
+                is_sql_enabled=config.classes.get(class_name) == "sqlite",
+            )
+        return found
+
+    def _swap_classes(self, generation: Generation) -> None:
+        config = generation.config
+        for binding in config.durable_objects:
+            if binding.script_name in (None, config.name):
+                found = self._ensure_class(config, binding.class_name)
+                code = Code(
+                    cls=generation.exports[binding.class_name],
+                    env=generation.env,
+                    exports=generation.exports,
+                    context=generation.context,
+                )
+                found.load(code, grace_s=self.options.reload_grace_s)
+
+    # Bindings (the directory behind `env`) ----------------------------------------------------
+
+    def namespace(
+        self, binding: DurableObjectBinding, own: WorkerConfig
+    ) -> DurableObjectNamespace | None:
+        """Return the namespace that `binding` means, or None if its worker is not in this process."""
+        worker = binding.script_name or own.name
+        found = self._classes.get(f"{worker}-{binding.class_name}")
+        return None if found is None else found.namespace
+
+    def fetch_entrypoint(self, binding: ServiceBinding, request: Request) -> Awaitable[Response]:
+        """Send a request through a service binding."""
+        target = self._generations.get(binding.service)
+        if target is None:
+            return _not_found_response(_not_found(binding.service))
+        coro = target.fetch(
+            request, entrypoint=binding.entrypoint or "Default", props=binding.props
+        )
+        return in_context(self.parts.loop, target, coro)  # type: ignore[return-value] # of the coroutine
+
+    def call_entrypoint(
+        self, binding: ServiceBinding, method: str, args: tuple[object, ...]
+    ) -> Awaitable[object]:
+        """Call a method through a service binding."""
+        target = self._generations.get(binding.service)
+        if target is None:
+            raise JsException(_not_found(binding.service))
+        coro = target.call(
+            method,
+            copy_arguments(args),
+            entrypoint=binding.entrypoint or "Default",
+            props=binding.props,
+        )
+        return in_context(self.parts.loop, target, coro)
+
+    def spawn(self, make: Callable[[], Awaitable[object]], *, name: str) -> asyncio.Task[object]:
+        """Run host work in a plain task with a clean context."""
+
+        async def run() -> object:
+            return await make()
+
+        return spawn(self.parts.loop, run(), name=name)
+
+
+def _not_found(service: str) -> str:
+    return f'Worker "{service}" not found. Make sure it is running locally.'
+
+
+async def _not_found_response(text: str) -> Response:
+    return Response(text, status=503)
+
+
+def _unload(generations: list[Generation]) -> None:
+    for generation in generations:
+        generation.code.unload()

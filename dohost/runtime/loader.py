@@ -1,0 +1,155 @@
+"""Loading Worker code: every worker, and every generation of its code, has modules of its own.
+
+On Cloudflare a worker's modules import one another by bare name (`import users`). Two workers in one
+process may both have a `users`, and during a reload the old code must keep its own while the new code
+loads. So modules are registered under a private prefix, and each module runs with an `__import__` of its
+own that looks in its worker's directory first, then at the shims (`js`, `pyodide`), then at the
+ordinary modules of the process. Tracebacks, breakpoints and `inspect` see the real files.
+
+The worker's directory never enters `sys.path`, so the process itself imports nothing from it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
+from pathlib import Path
+from types import ModuleType
+
+from dohost.errors import UserCodeError
+
+SHIMS = Path(__file__).parent.parent / "sdk" / "shims"
+SHIM_NAMES = frozenset({"js", "pyodide"})
+
+
+class _Source(SourceFileLoader):
+    """Executes one file with its worker's own `__import__`."""
+
+    def __init__(self, name: str, path: Path, code: WorkerCode) -> None:
+        super().__init__(name, str(path))
+        self._code = code
+
+    def get_data(self, path: str) -> bytes:
+        # A module's bytes are read once per generation, never from a cache of an older one.
+        return Path(path).read_bytes()
+
+    def path_stats(self, path: str) -> Mapping[str, float]:
+        raise OSError("compiled code of workers is not cached on disk")
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["__builtins__"] = self._code.builtins
+        super().exec_module(module)
+
+
+class WorkerCode:
+    """One generation of one worker's modules."""
+
+    def __init__(self, worker: str, main: Path, generation: int) -> None:
+        self._prefix = f"dohost_worker_{_identifier(worker)}_{generation}"
+        self._root = main.parent
+        self._main = main
+        self.builtins: dict[str, object] = {**vars(builtins), "__import__": self._import}
+
+    def load(self) -> ModuleType:
+        """Execute the main module and return it; raises UserCodeError with the original as its cause."""
+        package = ModuleType(self._prefix)
+        package.__path__ = []
+        sys.modules[self._prefix] = package
+        try:
+            return self._module(self._main.stem, self._main)
+        except BaseException as error:
+            self.unload()
+            if isinstance(error, Exception):
+                raise UserCodeError(f"{self._main} could not be loaded: {error}") from error
+            raise
+
+    def unload(self) -> None:
+        """Forget the modules; what still runs keeps them alive."""
+        for name in [name for name in sys.modules if name.startswith(self._prefix)]:
+            if name == self._prefix or name[len(self._prefix)] == ".":
+                del sys.modules[name]
+
+    def files(self) -> list[Path]:
+        """Return the files that this generation has loaded."""
+        modules = [
+            module
+            for name, module in sys.modules.items()
+            if name.startswith(self._prefix + ".") and getattr(module, "__file__", None)
+        ]
+        return [Path(str(module.__file__)) for module in modules]
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        if level:
+            base = str((globals or {}).get("__package__", "")).rsplit(".", level - 1)[0]
+            if not base.startswith(self._prefix + "."):
+                return builtins.__import__(name, globals, locals, fromlist or (), level)
+            base = base.removeprefix(self._prefix + ".")
+            name = f"{base}.{name}" if name else base
+        top = name.partition(".")[0]
+        path = self._find(top)
+        if path is None:
+            return builtins.__import__(name, globals, locals, fromlist or (), 0)
+        found = self._module(top, path)
+        leaf = found
+        for part in name.split(".")[1:]:
+            leaf = self._submodule(leaf, part)
+        for attribute in fromlist or ():
+            if attribute != "*" and not hasattr(leaf, attribute) and hasattr(leaf, "__path__"):
+                self._submodule(leaf, attribute)
+        return leaf if fromlist else found
+
+    def _find(self, name: str) -> Path | None:
+        roots = [self._root] if name not in SHIM_NAMES else [self._root, SHIMS]
+        for root in roots:
+            for path in (root / name / "__init__.py", root / f"{name}.py"):
+                if path.is_file():
+                    return path
+        return None
+
+    def _module(self, name: str, path: Path) -> ModuleType:
+        qualified = f"{self._prefix}.{name}"
+        module = sys.modules.get(qualified)
+        if module is not None:
+            return module
+        spec = ModuleSpec(qualified, _Source(qualified, path, self), origin=str(path))
+        spec.has_location = True
+        if path.name == "__init__.py":
+            spec.submodule_search_locations = [str(path.parent)]
+        module = module_from_spec(spec)
+        sys.modules[qualified] = module
+        try:
+            assert spec.loader is not None
+            spec.loader.exec_module(module)
+        except BaseException:
+            sys.modules.pop(qualified, None)
+            raise
+        return module
+
+    def _submodule(self, package: ModuleType, name: str) -> ModuleType:
+        for directory in getattr(package, "__path__", ()):
+            for path in (Path(directory, name, "__init__.py"), Path(directory, f"{name}.py")):
+                if path.is_file():
+                    inner = package.__name__.removeprefix(self._prefix + ".")
+                    module = self._module(f"{inner}.{name}", path)
+                    setattr(package, name, module)
+                    return module
+        existing = getattr(package, name, None)
+        if isinstance(existing, ModuleType):
+            return existing
+        raise ModuleNotFoundError(
+            f"No module named {package.__name__.rpartition('.')[2]}.{name!r}", name=name
+        )
+
+
+def _identifier(text: str) -> str:
+    return "".join(character if character.isalnum() else "_" for character in text)

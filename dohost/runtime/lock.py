@@ -1,0 +1,87 @@
+"""One process per data directory: an exclusive lock on an open file, never a pid file.
+
+The kernel drops the lock with the process, also after `kill -9`, so a stale file blocks nobody. The
+file's text says who holds it and how the command line reaches that process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from dohost.errors import DataDirLocked
+
+LOCK_NAME = "dohost.lock"
+
+
+class LockInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a data directory: process id, the URL it serves and the token of its local API."""
+
+    pid: int
+    url: str = ""
+    token: str = ""
+
+
+class DataDirLock:
+    """Holds a data directory until `release`."""
+
+    def __init__(self, persist: Path) -> None:
+        self._path = persist / LOCK_NAME
+        self._fd: int | None = None
+
+    def acquire(self, info: LockInfo) -> None:
+        """Take the lock at once, or raise `DataDirLocked` naming the process that has it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = _parse(os.read(fd, 4096))
+            os.close(fd)
+            who = "another process"
+            if holder is not None:
+                who = f"process {holder.pid}" + (f" ({holder.url})" if holder.url else "")
+            raise DataDirLocked(
+                f"The data directory {self._path.parent} is in use by {who}. "
+                "Stop it, or give this one a directory of its own with --persist-to DIR."
+            ) from error
+        self._fd = fd
+        self.describe(info)
+
+    def describe(self, info: LockInfo) -> None:
+        """Write who holds the lock; called again when the URL is known."""
+        assert self._fd is not None, "the lock is held"
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, msgspec.json.encode(info) + b"\n", 0)
+
+    def release(self) -> None:
+        """Give the directory free; idempotent."""
+        if self._fd is not None:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = None
+
+
+def holder(persist: Path) -> LockInfo | None:
+    """Return who holds `persist` now, or None if nobody does."""
+    try:
+        fd = os.open(persist / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _parse(os.read(fd, 4096))
+    finally:
+        os.close(fd)
+    return None
+
+
+def _parse(text: bytes) -> LockInfo | None:
+    try:
+        return msgspec.json.decode(text, type=LockInfo)
+    except msgspec.DecodeError:
+        return None

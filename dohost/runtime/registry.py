@@ -1,0 +1,232 @@
+"""Which objects live: at most one actor per (class, id), made by the first event that needs it.
+
+An `ObjectClass` is one namespace of live objects and the dispatcher behind its stubs. A call leaves the
+caller's object first (it waits for the caller's unsynced writes), then enters the target's gate; both
+happen at call time when nothing stands in the way. On a change of code the class is replaced: idle
+actors end at once, busy ones *retire*, which means that they finish what they have begun while new
+events wait, and are reset when their grace is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+
+import msgspec
+from workers import DurableObject, Request, Response, WorkerEntrypoint
+
+from dohost.clock import Clock, Entropy
+from dohost.errors import JsException, JsTypeError
+from dohost.gates import Batch
+from dohost.objects.id import DurableObjectId, IdFactory
+from dohost.objects.namespace import DurableObjectNamespace
+from dohost.objects.rpc import Method, Reply, method_table, refuse_method, to_remote_error
+from dohost.objects.state import DurableObjectState
+from dohost.objects.stub import DurableObjectStub
+from dohost.runtime.actor import Actor
+from dohost.runtime.alarms import AlarmInfo, AlarmScheduler
+from dohost.runtime.calls import FetchSink, RpcSink, copy_arguments
+from dohost.runtime.catalog import Catalog
+from dohost.runtime.checkpoints import Checkpointer
+from dohost.runtime.turns import Nesting, current_owner
+from dohost.storage.commit import Committer
+from dohost.telemetry import Log
+
+SDK_ROOTS: tuple[type, ...] = (DurableObject, WorkerEntrypoint)
+CODE_UPDATED = "Durable Object reset because its code was updated."
+NO_RPC = (
+    "The receiving Durable Object does not support RPC, because its class was not declared with "
+    "`extends DurableObject`. In order to enable RPC, make sure your class extends the special class "
+    '`DurableObject`, which can be imported from the module "cloudflare:workers".'
+)
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What every object of a host shares."""
+
+    loop: asyncio.AbstractEventLoop
+    nesting: Nesting
+    committer: Committer
+    checkpointer: Checkpointer
+    catalog: Catalog
+    alarms: AlarmScheduler
+    executor: Executor
+    clock: Clock
+    entropy: Entropy
+    log: Log
+    persist: Path
+    is_strict: bool
+
+
+class Code(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation of a class: the class itself, and what its instances are given."""
+
+    cls: type
+    env: object
+    exports: object
+    context: contextvars.Context
+
+
+class ObjectClass:
+    """The live objects of one class of one worker."""
+
+    def __init__(
+        self, parts: Parts, unique_key: str, class_name: str, *, is_sql_enabled: bool
+    ) -> None:
+        self.parts = parts
+        self.unique_key = unique_key
+        self.class_name = class_name
+        self.is_sql_enabled = is_sql_enabled
+        self.ids = IdFactory(unique_key, parts.entropy)
+        self.namespace = DurableObjectNamespace(self.ids, self, label=class_name)
+        self.actors: dict[str, Actor] = {}
+        self._retiring: dict[Actor, list[Callable[[], None]]] = {}
+        self._directory = parts.persist / "v3" / "do" / unique_key
+
+    def __repr__(self) -> str:
+        return f"<ObjectClass {self.unique_key}, {len(self.actors)} live>"
+
+    # Code -----------------------------------------------------------------------------------
+
+    def load(self, code: Code, *, grace_s: float = 1.0) -> None:
+        """Run new instances with `code`; end the ones that run older code."""
+        self._cls = code.cls
+        self._env = code.env
+        self.exports = code.exports
+        self.context = code.context
+        self._methods: Mapping[str, Method] = method_table(code.cls, roots=SDK_ROOTS)
+        self.has_rpc = issubclass(code.cls, DurableObject)
+        self._fetch = getattr(code.cls, "fetch", None)
+        self.alarm: Callable[..., object] | None = getattr(code.cls, "alarm", None)
+        self._alarm_takes_info = self.alarm is not None and _takes_argument(self.alarm)
+        for actor in tuple(self.actors.values()):
+            self._retire(actor, grace_s)
+
+    def construct(self, state: DurableObjectState) -> object:
+        """Make the user's instance; whatever its constructor raises is raised."""
+        instance: object = self._cls(state, self._env)
+        return instance
+
+    def constructor_error(self, error: BaseException, object_id: str) -> BaseException:
+        """Return what callers see when a constructor raised `error`."""
+        return to_remote_error(error, object_id)
+
+    # Where things are -----------------------------------------------------------------------
+
+    def file_of(self, object_id: str) -> Path:
+        """Return the object's file, named as wrangler names it."""
+        return self._directory / f"{object_id}.sqlite"
+
+    def actor(self, object_id: DurableObjectId) -> Actor:
+        """Return the object's live instance; makes it if there is none."""
+        key = object_id.toString()
+        actor = self.actors.get(key)
+        if actor is None:
+            actor = self.actors[key] = Actor(self, object_id)
+            actor.last_active_s = self.parts.loop.time()
+        return actor
+
+    def forget(self, actor: Actor) -> None:
+        """Let the next event make a new instance; events that waited for this one's end go on."""
+        if self.actors.get(actor.key.object_id) is actor:
+            del self.actors[actor.key.object_id]
+        for resume in self._retiring.pop(actor, ()):
+            self.parts.loop.call_soon(resume)
+
+    def is_retiring(self, actor: Actor) -> bool:
+        """Return whether `actor` runs old code and ends as soon as it is idle."""
+        return actor in self._retiring
+
+    def _retire(self, actor: Actor, grace_s: float) -> None:
+        if actor.evict_if_idle():
+            return
+        self._retiring[actor] = []
+        self.parts.loop.call_later(grace_s, actor.reset, JsException(CODE_UPDATED))
+
+    # Delivery (the dispatcher behind stubs) ---------------------------------------------------
+
+    def call(
+        self, stub: DurableObjectStub, method: str, args: tuple[object, ...]
+    ) -> Awaitable[object]:
+        """Start an RPC call on the object of `stub` now."""
+        reply = Reply(self.parts.loop)
+        if args:
+            args = copy_arguments(args)
+        self._leave_caller(
+            reply,
+            lambda: self._enter(stub, lambda actor: self._deliver_call(actor, method, args, reply)),
+        )
+        return reply
+
+    def fetch(self, stub: DurableObjectStub, request: Request) -> Awaitable[Response]:
+        """Start a fetch on the object of `stub` now."""
+        reply = Reply(self.parts.loop)
+
+        def deliver(actor: Actor) -> None:
+            actor.deliver(lambda: self._call_fetch(actor, request), FetchSink(actor, reply))
+
+        self._leave_caller(reply, lambda: self._enter(stub, deliver))
+        return reply  # type: ignore[return-value] # FetchSink lets only a Response through
+
+    def _leave_caller(self, reply: Reply, go: Callable[[], None]) -> None:
+        """Run `go` when every confirmed write of the calling object is durable: now, if it is."""
+        caller = current_owner.get()
+        barrier: Batch | None = caller.barrier() if caller is not None else None
+        if barrier is None:
+            go()
+        else:
+            barrier.add_callback(lambda error: go() if error is None else reply.reject(error))
+
+    def _enter(self, stub: DurableObjectStub, deliver: Callable[[Actor], None]) -> None:
+        actor = stub._connected
+        if type(actor) is not Actor or actor.is_evicted:
+            actor = self.actor(stub.id)
+        waiting = self._retiring.get(actor) if self._retiring else None
+        if waiting is not None:
+            waiting.append(lambda: self._enter(stub, deliver))
+            return
+        object.__setattr__(stub, "_connected", actor)
+        deliver(actor)
+
+    def _deliver_call(
+        self, actor: Actor, name: str, args: tuple[object, ...], reply: Reply
+    ) -> None:
+        method = self._methods.get(name)
+        if method is not None and self.has_rpc:
+            actor.deliver(lambda: method(actor.instance, *args), RpcSink(actor, reply))
+        else:
+            actor.deliver(lambda: self._refuse(name, actor), RpcSink(actor, reply))
+
+    def _refuse(self, name: str, actor: Actor) -> object:
+        if not self.has_rpc:
+            raise JsTypeError(NO_RPC)
+        raise refuse_method(self._cls, name, actor.instance)
+
+    def _call_fetch(self, actor: Actor, request: Request) -> object:
+        if self._fetch is None:
+            raise refuse_method(self._cls, "fetch", actor.instance)
+        return self._fetch(actor.instance, request)
+
+    def call_alarm(self, actor: Actor, info: AlarmInfo) -> object:
+        """Call the class's alarm handler; it may take the invocation's facts or not."""
+        assert self.alarm is not None, "the scheduler asks first"
+        return (
+            self.alarm(actor.instance, info)
+            if self._alarm_takes_info
+            else self.alarm(actor.instance)
+        )
+
+
+def _takes_argument(handler: Callable[..., object]) -> bool:
+    """Return whether a handler takes anything beside `self`."""
+    parameters = inspect.signature(handler).parameters.values()
+    positional = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)

@@ -1,0 +1,188 @@
+"""One worker: a generation of its code, its exports, and its stateless entrypoints.
+
+A stateless event gets a fresh instance of its entrypoint class and has no gates. It runs in the task of
+whoever brought it: the server's task of the connection, or a plain task with a context of its own when
+another worker or an object calls through a service binding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import ModuleType
+
+from workers import DurableObject, Request, Response
+from workers.context import Fetcher, current_ctx, current_env, outbound
+from workers.values import clone
+
+from dohost.config import WorkerConfig
+from dohost.errors import HandlerMissing, UserCodeError
+from dohost.objects.rpc import method_table, refuse_method, to_remote_error
+from dohost.runtime.callbacks import wrap_for_call
+from dohost.runtime.loader import WorkerCode
+from dohost.runtime.registry import SDK_ROOTS
+
+Exports = Mapping[str, type]
+
+
+class ExecutionContext:
+    """`ctx` of a stateless event."""
+
+    __slots__ = ("_keep", "exports", "props")
+
+    def __init__(
+        self,
+        keep: Callable[[Awaitable[object]], None],
+        props: Mapping[str, object],
+        exports: object,
+    ) -> None:
+        self._keep = keep
+        self.props = props
+        self.exports = exports
+
+    def waitUntil(self, awaitable: Awaitable[object]) -> None:
+        """Let `awaitable` run to its end after the answer has left."""
+        self._keep(awaitable)
+
+    def passThroughOnException(self) -> None:
+        """Do nothing: there is no origin behind a worker here."""
+
+
+class Generation:
+    """One load of one worker's code."""
+
+    def __init__(self, config: WorkerConfig, number: int) -> None:
+        self.config = config
+        self.code = WorkerCode(config.name, config.main, number)
+        self.module: ModuleType = self.code.load()
+        self.exports: Exports = _exports(self.module)
+        self.env: object = None
+        self.context = contextvars.Context()
+        self._entrypoints: dict[str, type] = {}
+        self._fetcher: Fetcher | None = None
+        self._keep: Callable[[Awaitable[object]], None] = _not_bound
+        self._default_ctx: ExecutionContext | None = None
+
+    def bind(
+        self, env: object, fetcher: Fetcher | None, keep: Callable[[Awaitable[object]], None]
+    ) -> None:
+        """Give the code its bindings; done once, before its first event."""
+        self.env = env
+        self._fetcher = fetcher
+        self._keep = keep
+        self._default_ctx = ExecutionContext(keep, {}, self.exports)
+        self.context.run(self.enter)
+
+    def missing_classes(self) -> list[str]:
+        """Return the bound Durable Object classes that the main module does not export."""
+        bound = [
+            binding.class_name
+            for binding in self.config.durable_objects
+            if binding.script_name in (None, self.config.name)
+        ]
+        return [name for name in bound if name not in self.exports]
+
+    def check(self) -> list[str]:
+        """Ask the main module's own `check(env)`, if it has one, what is wrong with its settings."""
+        check = getattr(self.module, "check", None)
+        return [str(problem) for problem in check(self.env)] if callable(check) else []
+
+    def enter(self) -> None:
+        """Make this worker's env, context and way out current in the running context."""
+        current_env.set(self.env)
+        current_ctx.set(self._default_ctx)
+        outbound.set(self._fetcher)
+
+    async def fetch(
+        self,
+        request: Request,
+        *,
+        entrypoint: str = "Default",
+        props: Mapping[str, object] | None = None,
+    ) -> Response:
+        """Send `request` to an entrypoint's `fetch`; raises what user code raised."""
+        cls = self._entrypoint(entrypoint)
+        handler = getattr(cls, "fetch", None)
+        if handler is None:
+            raise HandlerMissing(
+                f"{cls.__name__} of worker {self.config.name!r} has no fetch() handler"
+            )
+        result = handler(cls(self._context_for(props), self.env), request)
+        if not isinstance(result, Response):
+            result = await result
+            if not isinstance(result, Response):
+                raise UserCodeError(
+                    f"fetch() of {cls.__name__} must return a Response, not {type(result).__name__}"
+                )
+        return result
+
+    async def call(
+        self, method: str, args: tuple[object, ...], *, entrypoint: str, props: Mapping[str, object]
+    ) -> object:
+        """Call an RPC method of an entrypoint; errors come as a caller on the other side sees them."""
+        cls = self._entrypoint(entrypoint)
+        instance = cls(self._context_for(props), self.env)
+        try:
+            function = method_table(cls, roots=SDK_ROOTS).get(method)
+            if function is None:
+                raise refuse_method(cls, method, instance)
+            result = function(instance, *args)
+            if isinstance(result, Awaitable):
+                result = await result
+            return clone(result, wrap=wrap_for_call)
+        except Exception as error:
+            raise to_remote_error(error, None) from error
+
+    def _context_for(self, props: Mapping[str, object] | None) -> ExecutionContext:
+        if not props:
+            assert self._default_ctx is not None, "a generation is bound before its first event"
+            return self._default_ctx
+        return ExecutionContext(self._keep, props, self.exports)
+
+    def _entrypoint(self, name: str) -> type:
+        cls = self.exports.get(name)
+        if cls is None:
+            raise HandlerMissing(
+                f"Worker {self.config.name!r} exports no entrypoint {name!r}. "
+                f"Define `class {name}(WorkerEntrypoint)` in {self.config.main.name}."
+            )
+        return cls
+
+
+def in_context(
+    loop: asyncio.AbstractEventLoop,
+    generation: Generation,
+    coro: Coroutine[object, object, object],
+) -> asyncio.Task[object]:
+    """Run a stateless event in a plain task, in a context of its worker's own."""
+    return asyncio.Task(coro, loop=loop, context=generation.context.copy())
+
+
+def _exports(module: ModuleType) -> Exports:
+    """Return the classes that the main module exports, by name."""
+    public = getattr(module, "__all__", None)
+    found: dict[str, type] = {}
+    for name, value in vars(module).items():
+        if name.startswith("_") or (public is not None and name not in public):
+            continue
+        if isinstance(value, type) and issubclass(value, SDK_ROOTS) and value not in SDK_ROOTS:
+            found[name] = value
+            found.setdefault(value.__name__, value)
+    # A class without the SDK's base may still be bound as a Durable Object that only has `fetch`.
+    for name, value in vars(module).items():
+        if (
+            isinstance(value, type)
+            and value.__module__ == module.__name__
+            and not name.startswith("_")
+        ):
+            found.setdefault(name, value)
+    if issubclass(found.get("Default", object), DurableObject):
+        raise UserCodeError(
+            "The default export is a Durable Object; derive it from WorkerEntrypoint"
+        )
+    return found
+
+
+def _not_bound(awaitable: Awaitable[object]) -> None:
+    raise AssertionError("a generation is bound before its first event")

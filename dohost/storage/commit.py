@@ -1,0 +1,233 @@
+"""Group commit: when an object's open transaction is committed, and when it is durable.
+
+A write schedules one *flush* for the next event-loop iteration. The flush COMMITs every object that
+was written (WAL, no fsync: microseconds), then makes them durable: one small file on a fast disk is
+synced inline, everything else in threads, where commits that arrive meanwhile share the next sync.
+So a busy object pays one fsync for many requests, and nothing leaves before its fsync.
+
+A `CommitLine` belongs to one object. Its writes go open → committed → syncing → durable; while one
+sync runs, later commits collect for the next. An I/O error ends the line: after a failed fsync nobody
+knows what is on the disk, so nothing is retried, the batch fails, and the owner drops the instance.
+
+This file knows nothing of gates' users or SQL; the database and the catalog come in as `Participant`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from concurrent.futures import Executor
+from typing import Protocol
+
+from dohost.clock import Clock
+from dohost.errors import StorageFailure
+from dohost.gates import Batch
+
+SYNC_INLINE_MAX_S = 0.0005
+SYNC_THREADS_MAX = 32
+
+
+class Participant(Protocol):
+    """An object's file, as the commit sees it."""
+
+    def commit(self) -> asyncio.Future[None] | None:
+        """COMMIT the open transaction, or raise; return what else must be durable (catalog), if any."""
+        ...
+
+    def sync(self) -> None:
+        """Block until everything committed so far survives a power cut; may run in a thread."""
+        ...
+
+    @property
+    def is_sync_heavy(self) -> bool:
+        """Whether the next sync does more than one fdatasync (a file was created)."""
+        ...
+
+    def committed(self) -> None:
+        """Run what follows a durable commit (checkpoints, index updates); on the loop."""
+        ...
+
+    def commit_failed(self, error: BaseException) -> None:
+        """The open transaction is lost or of unknown fate; on the loop."""
+        ...
+
+
+class _Commit(Batch):
+    """A batch with the things that must be durable before it is: its own sync, and requirements."""
+
+    __slots__ = ("failure", "parts")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = 1
+        self.failure: BaseException | None = None
+
+
+class CommitLine:
+    """The commits of one object, in order."""
+
+    __slots__ = ("_committer", "_is_scheduled", "_open", "_participant", "_syncing")
+
+    def __init__(self, committer: Committer, participant: Participant) -> None:
+        self._committer = committer
+        self._participant = participant
+        self._open: _Commit | None = None
+        self._syncing: _Commit | None = None
+        self._is_scheduled = False
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything written is durable."""
+        return self._open is None and self._syncing is None
+
+    @property
+    def is_sync_heavy(self) -> bool:
+        """Whether the next sync does more than one fdatasync."""
+        return self._participant.is_sync_heavy
+
+    def wrote(self) -> Batch:
+        """Return the batch that the write which just happened belongs to."""
+        batch = self._open
+        if batch is None:
+            batch = self._open = _Commit()
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._committer.schedule(self)
+        return batch
+
+    def latest(self) -> Batch | None:
+        """Return the newest batch that is not durable yet."""
+        return self._open or self._syncing
+
+    def discard_open(self, error: BaseException) -> None:
+        """Fail the writes that are not committed: their transaction was rolled back."""
+        batch, self._open = self._open, None
+        if batch is not None:
+            batch.finish(error)
+
+    def take(self) -> bool:
+        """COMMIT what is open; return whether a sync is to be started for it now."""
+        self._is_scheduled = False
+        batch = self._open
+        if batch is None:
+            return False
+        try:
+            requirement = self._participant.commit()
+        except Exception as error:  # noqa: BLE001 - whatever fails a commit is the batch's outcome
+            self._fail(error)
+            return False
+        if requirement is not None:
+            self._hold(batch, requirement)
+        if self._syncing is not None:
+            # The running sync may or may not cover this commit; the next one will.
+            return False
+        self._open = None
+        self._syncing = batch
+        return True
+
+    def sync(self) -> BaseException | None:
+        """Block until durable; return the failure instead of raising it, for use in threads."""
+        try:
+            self._participant.sync()
+        except OSError as error:
+            failure = StorageFailure(
+                f"the object's file could not be synced to disk ({error}); "
+                "whether its last writes survive a restart is unknown",
+                outcome="unknown",
+            )
+            failure.__cause__ = error
+            return failure
+        return None
+
+    def synced(self, error: BaseException | None) -> None:
+        """Take the outcome of the running sync, on the loop, and start the next if one is due."""
+        batch, self._syncing = self._syncing, None
+        assert batch is not None, "a sync that ended was started by take()"
+        if error is not None:
+            batch.failure = error
+        if self._open is not None and not self._is_scheduled:
+            self._is_scheduled = True
+            self._committer.schedule(self)
+        self._part_done(batch)
+        if error is None:
+            self._participant.committed()
+
+    def _hold(self, batch: _Commit, requirement: asyncio.Future[None]) -> None:
+        batch.parts += 1
+
+        def done(future: asyncio.Future[None]) -> None:
+            error = None if future.cancelled() else future.exception()
+            if error is not None:
+                batch.failure = error
+            self._part_done(batch)
+
+        requirement.add_done_callback(done)
+
+    def _part_done(self, batch: _Commit) -> None:
+        batch.parts -= 1
+        if batch.parts:
+            return
+        if batch.failure is not None:
+            self._participant.commit_failed(batch.failure)
+        batch.finish(batch.failure)
+
+    def _fail(self, error: BaseException) -> None:
+        batch, self._open = self._open, None
+        self._participant.commit_failed(error)
+        if batch is not None:
+            batch.finish(error)
+
+
+class Committer:
+    """Flushes the lines that were written and syncs them, inline or in threads."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, executor: Executor, clock: Clock) -> None:
+        self._loop = loop
+        self._executor = executor
+        self._clock = clock
+        # One neutral context for callbacks: a turn's own context may be entered by them again.
+        self._context = contextvars.Context()
+        self._dirty: list[CommitLine] = []
+        self._sync_s = 0.0
+        self.commits = 0
+        self.syncs = 0
+
+    def schedule(self, line: CommitLine) -> None:
+        """Flush `line` in the next iteration of the loop; the caller sees to it that it is once."""
+        self._dirty.append(line)
+        if len(self._dirty) == 1:
+            self._loop.call_soon(self._flush, context=self._context)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        self.commits += len(dirty)
+        lines = [line for line in dirty if line.take()]
+        if not lines:
+            return
+        self.syncs += len(lines)
+        if len(lines) == 1 and self._sync_s < SYNC_INLINE_MAX_S and not lines[0].is_sync_heavy:
+            started = self._clock.monotonic()
+            error = lines[0].sync()
+            self._measure(self._clock.monotonic() - started)
+            lines[0].synced(error)
+            return
+        width = min(len(lines), SYNC_THREADS_MAX)
+        for first in range(width):
+            self._executor.submit(self._sync_in_thread, lines[first::width])
+
+    def _measure(self, seconds: float) -> None:
+        # A slow disk must not stall the loop, nor one slow sync send every later one to a thread.
+        self._sync_s += (seconds - self._sync_s) * 0.125
+
+    def _sync_in_thread(self, lines: list[CommitLine]) -> None:
+        started = self._clock.monotonic()
+        outcomes = [(line, line.sync()) for line in lines]
+        elapsed = (self._clock.monotonic() - started) / len(lines)
+        self._loop.call_soon_threadsafe(self._synced, outcomes, elapsed)
+
+    def _synced(
+        self, outcomes: list[tuple[CommitLine, BaseException | None]], each_s: float
+    ) -> None:
+        self._measure(each_s)
+        for line, error in outcomes:
+            line.synced(error)
