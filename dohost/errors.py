@@ -45,13 +45,17 @@ class CallerError(DohostError):
 
 
 class ConfigError(CallerError):
-    """The configuration can't be used; `problems` holds every finding, one line or block each."""
+    """The configuration can't be used; `problems` holds every finding, one line or block each.
+
+    `warnings` are the lesser findings of the same run: an unknown key often explains a missing one.
+    """
 
     code = "config"
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
+    def __init__(self, problems: tuple[str, ...], *, warnings: tuple[str, ...] = ()) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.warnings = warnings
 
 
 class UserCodeError(DohostError):

@@ -64,7 +64,7 @@ def refuse_method(cls: type, name: str, instance: object) -> JsException:
     return JsTypeError(f"Method {name} does not exist")
 
 
-def to_remote_error(error: BaseException, object_id: str | None) -> BaseException:
+def to_remote_error(error: BaseException, object_id: str | None) -> JsException:
     """Return `error` as the caller on the other side of a call sees it.
 
     The class of a Python exception is lost, as on Cloudflare; the message carries its traceback, and

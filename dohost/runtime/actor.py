@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from workers.entrypoint import DurableObjectAbort
 
-from dohost.errors import JsException
+from dohost.errors import HostError, JsException
 from dohost.gates import Batch, InputGate, OutputGate
 from dohost.objects.id import DurableObjectId
-from dohost.objects.rpc import Reply
+from dohost.objects.rpc import Reply, to_remote_error
 from dohost.objects.state import DurableObjectState
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.sections import Section
@@ -75,6 +75,7 @@ class Actor:
             sql_enabled=object_class.is_sql_enabled,
             has_alarm_handler=object_class.alarm is not None,
         )
+        self.storage.delete_all_deletes_alarm = object_class.delete_all_deletes_alarm
         self.state = DurableObjectState(self, object_id, self.storage, object_class.exports)
         self.context: contextvars.Context = object_class.context.copy()
         self.context.run(current_owner.set, self)
@@ -109,7 +110,11 @@ class Actor:
         self.new_turn(entry, sink).start()
 
     def _construct(self) -> None:
-        self.instance = self.object_class.construct(self.state)
+        self.storage.is_constructing = True
+        try:
+            self.instance = self.object_class.construct(self.state)
+        finally:
+            self.storage.is_constructing = False
 
     def barrier(self) -> Batch | None:
         """Return what an output of this object that is produced now has to wait for."""
@@ -141,10 +146,9 @@ class Actor:
         """Drop this instance because of `error`; the first error counts."""
         if self.broken is not None or self.is_evicted:
             return
-        if isinstance(error, JsException):
+        if not isinstance(error, HostError):
+            error = to_remote_error(error, self.key.object_id)
             error.durableObjectReset = True
-            error.remote = True
-            error.durableObjectId = self.key.object_id
         self.broken = error
         self.object_class.forget(self)
         self.database.rollback()
@@ -267,7 +271,11 @@ class Actor:
     def is_sync_heavy(self) -> bool:
         return self.database.created_now
 
-    def committed(self) -> None:
+    @property
+    def is_held(self) -> bool:
+        return self.database.commits_held > 0
+
+    def after_sync(self) -> None:
         """Follow up a durable commit: keep the log short."""
         if not self.is_evicted and self.broken is None:
             self.object_class.parts.checkpointer.after_commit(self)

@@ -22,6 +22,9 @@ class Env:
     def __init__(self, bindings: Mapping[str, object]) -> None:
         vars(self).update(bindings)
 
+    def __getattr__(self, name: str) -> object:
+        raise AttributeError(name)
+
     def __repr__(self) -> str:
         # Names only: values may be secrets.
         return f"<Env {' '.join(sorted(vars(self)))}>"

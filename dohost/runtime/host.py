@@ -76,7 +76,7 @@ class Host:
         self._generations: dict[str, Generation] = {}
         self._primary: Generation | None = None
         self._failure: Exception = ShuttingDown("no code has been loaded yet")
-        self._numbers = 0
+        self._retired: list[Generation] = []
         self._background: set[asyncio.Future[object]] = set()
         self._parts: Parts | None = None
         self._catalog: Catalog | None = None
@@ -88,7 +88,7 @@ class Host:
         options = self.options
         self._lock.acquire(info)
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(task_factory(self._nesting))
+        loop.set_task_factory(task_factory(self._nesting))  # type: ignore[arg-type] # a Turn is a task by protocol
         catalog = Catalog(options.persist / "catalog.sqlite", loop)
         self._catalog = await catalog.__aenter__()
         alarms = AlarmScheduler(
@@ -131,8 +131,9 @@ class Host:
         self._primary = generations[0]
         for generation in generations:
             self._swap_classes(generation)
-        for generation in old.values():
-            generation.code.unload()
+        # Code that is still finishing may look its modules up by name; the one before it is done.
+        _unload(self._retired)
+        self._retired = list(old.values())
         if is_first:
             parts = self.parts
             known = await parts.catalog.alarms()
@@ -152,6 +153,7 @@ class Host:
             for actor in tuple(object_class.actors.values()):
                 if not actor.evict_if_idle():
                     actor.reset(JsException("The server stopped while this call was running."))
+        _unload([*self._retired, *self._generations.values()])
         parts.loop.set_task_factory(None)
         await parts.catalog.__aexit__(None, None, None)
         self._executor.shutdown()
@@ -213,12 +215,11 @@ class Host:
     # Loading --------------------------------------------------------------------------------
 
     def _load_generations(self, workers: tuple[WorkerConfig, ...]) -> list[Generation]:
-        self._numbers += 1
         generations: list[Generation] = []
         problems: list[str] = []
         try:
             # Lazily, so that the ones that did load can be unloaded when a later one fails.
-            generations.extend(Generation(config, self._numbers) for config in workers)
+            generations.extend(Generation(config) for config in workers)
             self._ensure_classes(generations)
             for generation in generations:
                 problems += self._prepare(generation)
@@ -273,6 +274,9 @@ class Host:
                     env=generation.env,
                     exports=generation.exports,
                     context=generation.context,
+                    delete_all_deletes_alarm=_has_flag(
+                        config, "delete_all_deletes_alarm", since="2026-02-24"
+                    ),
                 )
                 found.load(code, grace_s=self.options.reload_grace_s)
 
@@ -318,6 +322,15 @@ class Host:
             return await make()
 
         return spawn(self.parts.loop, run(), name=name)
+
+
+def _has_flag(config: WorkerConfig, flag: str, *, since: str) -> bool:
+    """Return whether a compatibility flag is on: by name, or by the configured date."""
+    if flag in config.compatibility_flags:
+        return True
+    is_off = f"no_{flag}" in config.compatibility_flags
+    # ISO dates compare as text; without a date a worker gets today's behaviour.
+    return not is_off and (config.compatibility_date or since) >= since
 
 
 def _not_found(service: str) -> str:

@@ -47,10 +47,12 @@ class _Source(SourceFileLoader):
 class WorkerCode:
     """One generation of one worker's modules."""
 
-    def __init__(self, worker: str, main: Path, generation: int) -> None:
-        self._prefix = f"dohost_worker_{_identifier(worker)}_{generation}"
+    def __init__(self, worker: str, main: Path) -> None:
+        self._prefix = _free_prefix(worker)
         self._root = main.parent
         self._main = main
+        # The generation's own table: what still runs finds its modules also after `unload`.
+        self._modules: dict[str, ModuleType] = {}
         self.builtins: dict[str, object] = {**vars(builtins), "__import__": self._import}
 
     def load(self) -> ModuleType:
@@ -67,19 +69,13 @@ class WorkerCode:
             raise
 
     def unload(self) -> None:
-        """Forget the modules; what still runs keeps them alive."""
-        for name in [name for name in sys.modules if name.startswith(self._prefix)]:
-            if name == self._prefix or name[len(self._prefix)] == ".":
-                del sys.modules[name]
+        """Take the modules out of the process's table; what still runs keeps them alive."""
+        for name in (self._prefix, *self._modules):
+            sys.modules.pop(name, None)
 
     def files(self) -> list[Path]:
         """Return the files that this generation has loaded."""
-        modules = [
-            module
-            for name, module in sys.modules.items()
-            if name.startswith(self._prefix + ".") and getattr(module, "__file__", None)
-        ]
-        return [Path(str(module.__file__)) for module in modules]
+        return [Path(str(module.__file__)) for module in self._modules.values()]
 
     def _import(
         self,
@@ -118,7 +114,7 @@ class WorkerCode:
 
     def _module(self, name: str, path: Path) -> ModuleType:
         qualified = f"{self._prefix}.{name}"
-        module = sys.modules.get(qualified)
+        module = self._modules.get(qualified)
         if module is not None:
             return module
         spec = ModuleSpec(qualified, _Source(qualified, path, self), origin=str(path))
@@ -126,12 +122,13 @@ class WorkerCode:
         if path.name == "__init__.py":
             spec.submodule_search_locations = [str(path.parent)]
         module = module_from_spec(spec)
-        sys.modules[qualified] = module
+        sys.modules[qualified] = self._modules[qualified] = module
         try:
             assert spec.loader is not None
             spec.loader.exec_module(module)
         except BaseException:
             sys.modules.pop(qualified, None)
+            del self._modules[qualified]
             raise
         return module
 
@@ -151,5 +148,10 @@ class WorkerCode:
         )
 
 
-def _identifier(text: str) -> str:
-    return "".join(character if character.isalnum() else "_" for character in text)
+def _free_prefix(worker: str) -> str:
+    """Return a module name that no other load of this process has."""
+    name = "".join(character if character.isalnum() else "_" for character in worker)
+    number = 1
+    while f"dohost_worker_{name}_{number}" in sys.modules:
+        number += 1
+    return f"dohost_worker_{name}_{number}"

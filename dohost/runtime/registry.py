@@ -20,7 +20,7 @@ import msgspec
 from workers import DurableObject, Request, Response, WorkerEntrypoint
 
 from dohost.clock import Clock, Entropy
-from dohost.errors import JsException, JsTypeError
+from dohost.errors import HostError, JsException, JsTypeError
 from dohost.gates import Batch
 from dohost.objects.id import DurableObjectId, IdFactory
 from dohost.objects.namespace import DurableObjectNamespace
@@ -69,6 +69,7 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     env: object
     exports: object
     context: contextvars.Context
+    delete_all_deletes_alarm: bool = True
 
 
 class ObjectClass:
@@ -98,6 +99,7 @@ class ObjectClass:
         self._env = code.env
         self.exports = code.exports
         self.context = code.context
+        self.delete_all_deletes_alarm = code.delete_all_deletes_alarm
         self._methods: Mapping[str, Method] = method_table(code.cls, roots=SDK_ROOTS)
         self.has_rpc = issubclass(code.cls, DurableObject)
         self._fetch = getattr(code.cls, "fetch", None)
@@ -158,7 +160,9 @@ class ObjectClass:
             args = copy_arguments(args)
         self._leave_caller(
             reply,
-            lambda: self._enter(stub, lambda actor: self._deliver_call(actor, method, args, reply)),
+            lambda: self._enter(
+                stub, reply, lambda actor: self._deliver_call(actor, method, args, reply)
+            ),
         )
         return reply
 
@@ -169,7 +173,7 @@ class ObjectClass:
         def deliver(actor: Actor) -> None:
             actor.deliver(lambda: self._call_fetch(actor, request), FetchSink(actor, reply))
 
-        self._leave_caller(reply, lambda: self._enter(stub, deliver))
+        self._leave_caller(reply, lambda: self._enter(stub, reply, deliver))
         return reply  # type: ignore[return-value] # FetchSink lets only a Response through
 
     def _leave_caller(self, reply: Reply, go: Callable[[], None]) -> None:
@@ -181,13 +185,20 @@ class ObjectClass:
         else:
             barrier.add_callback(lambda error: go() if error is None else reply.reject(error))
 
-    def _enter(self, stub: DurableObjectStub, deliver: Callable[[Actor], None]) -> None:
+    def _enter(
+        self, stub: DurableObjectStub, reply: Reply, deliver: Callable[[Actor], None]
+    ) -> None:
         actor = stub._connected
         if type(actor) is not Actor or actor.is_evicted:
-            actor = self.actor(stub.id)
+            try:
+                actor = self.actor(stub.id)
+            except HostError as error:
+                # Quarantined, or no descriptor left: this object's answer, not a reset of anything.
+                reply.reject(error)
+                return
         waiting = self._retiring.get(actor) if self._retiring else None
         if waiting is not None:
-            waiting.append(lambda: self._enter(stub, deliver))
+            waiting.append(lambda: self._enter(stub, reply, deliver))
             return
         object.__setattr__(stub, "_connected", actor)
         deliver(actor)

@@ -52,9 +52,9 @@ class ExecutionContext:
 class Generation:
     """One load of one worker's code."""
 
-    def __init__(self, config: WorkerConfig, number: int) -> None:
+    def __init__(self, config: WorkerConfig) -> None:
         self.config = config
-        self.code = WorkerCode(config.name, config.main, number)
+        self.code = WorkerCode(config.name, config.main)
         self.module: ModuleType = self.code.load()
         self.exports: Exports = _exports(self.module)
         self.env: object = None

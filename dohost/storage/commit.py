@@ -43,8 +43,13 @@ class Participant(Protocol):
         """Whether the next sync does more than one fdatasync (a file was created)."""
         ...
 
-    def committed(self) -> None:
-        """Run what follows a durable commit (checkpoints, index updates); on the loop."""
+    @property
+    def is_held(self) -> bool:
+        """Whether an explicit transaction is open, which commits when its own code says so."""
+        ...
+
+    def after_sync(self) -> None:
+        """Run what follows a durable commit (checkpoints); on the loop."""
         ...
 
     def commit_failed(self, error: BaseException) -> None:
@@ -90,10 +95,14 @@ class CommitLine:
         batch = self._open
         if batch is None:
             batch = self._open = _Commit()
+        self.flush_soon()
+        return batch
+
+    def flush_soon(self) -> None:
+        """Commit in the next iteration what is open then."""
         if not self._is_scheduled:
             self._is_scheduled = True
             self._committer.schedule(self)
-        return batch
 
     def latest(self) -> Batch | None:
         """Return the newest batch that is not durable yet."""
@@ -109,7 +118,7 @@ class CommitLine:
         """COMMIT what is open; return whether a sync is to be started for it now."""
         self._is_scheduled = False
         batch = self._open
-        if batch is None:
+        if batch is None or self._participant.is_held:
             return False
         try:
             requirement = self._participant.commit()
@@ -145,12 +154,11 @@ class CommitLine:
         assert batch is not None, "a sync that ended was started by take()"
         if error is not None:
             batch.failure = error
-        if self._open is not None and not self._is_scheduled:
-            self._is_scheduled = True
-            self._committer.schedule(self)
+        if self._open is not None:
+            self.flush_soon()
         self._part_done(batch)
         if error is None:
-            self._participant.committed()
+            self._participant.after_sync()
 
     def _hold(self, batch: _Commit, requirement: asyncio.Future[None]) -> None:
         batch.parts += 1

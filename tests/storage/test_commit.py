@@ -35,6 +35,7 @@ class File:
 
     def __init__(self, log: list[str], name: str = "a", *, heavy: bool = False) -> None:
         self.log, self.name, self.is_sync_heavy = log, name, heavy
+        self.is_held = False
         self.commit_error: Exception | None = None
         self.sync_error: OSError | None = None
         self.requirement: asyncio.Future[None] | None = None
@@ -51,7 +52,7 @@ class File:
             raise self.sync_error
         self.log.append(f"sync {self.name}")
 
-    def committed(self) -> None:
+    def after_sync(self) -> None:
         self.log.append(f"durable {self.name}")
 
     def commit_failed(self, error: BaseException) -> None:
@@ -204,8 +205,25 @@ async def test_flushing_runs_in_a_context_of_its_own(committer: Committer) -> No
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="neutral")
     seen: list[str] = []
     file = File([])
-    file.committed = lambda: seen.append(variable.get())  # type: ignore[method-assign]
+    file.after_sync = lambda: seen.append(variable.get())  # type: ignore[method-assign]
     variable.set("the caller's")
     CommitLine(committer, file).wrote()
     await ticks()
     assert seen == ["neutral"]
+
+
+async def test_an_explicit_transaction_is_not_committed_before_its_end(
+    committer: Committer,
+) -> None:
+    log: list[str] = []
+    file = File(log)
+    line = CommitLine(committer, file)
+    file.is_held = True
+    batch = line.wrote()
+    await ticks()
+    assert log == []
+    assert not batch.is_done
+    file.is_held = False
+    line.flush_soon()
+    await ticks()
+    assert batch.is_done

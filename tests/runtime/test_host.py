@@ -1,0 +1,396 @@
+"""The host as a whole: loading, reloading, workers together, alarms over restarts, ending."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+import pytest
+from workers import Request
+
+from dohost.config import DurableObjectBinding, RateLimitBinding, ServiceBinding
+from dohost.errors import JsException, Quarantined, ShuttingDown
+from dohost.runtime.host import Host, HostOptions, LoadFailed
+from dohost.runtime.lock import LockInfo
+
+ALARM = """
+class Clock(DurableObject):
+    async def set(self, ms):
+        await self.ctx.storage.setAlarm(ms)
+
+    async def get(self):
+        return await self.ctx.storage.getAlarm()
+
+    async def fired(self):
+        return await self.ctx.storage.get("fired")
+
+    async def alarm(self, info):
+        count = (await self.ctx.storage.get("fired") or 0) + 1
+        await self.ctx.storage.put("fired", count)
+        assert await self.ctx.storage.getAlarm() is None
+        if await self.ctx.storage.get("fail"):
+            raise ValueError("alarm failed")
+"""
+
+VERSION = """
+class Counter(DurableObject):
+    async def version(self):
+        return {version}
+
+    async def increment(self):
+        value = (await self.ctx.storage.get("n") or 0) + 1
+        await self.ctx.storage.put("n", value)
+        return value
+
+    async def slow_version(self, event):
+        import asyncio, users
+        await asyncio.sleep(0.01)
+        import users as late
+        return late.NAME
+"""
+
+
+async def wait_for(condition, *, seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        await asyncio.sleep(0.001)
+
+
+def now_ms(bench) -> int:
+    return bench.clock.realtime_ns() // 1_000_000
+
+
+async def test_the_default_entrypoint_answers_requests(bench) -> None:
+    await bench.run("")
+    assert await (await bench.get()).text() == "default"
+
+
+async def test_without_code_requests_get_the_reason(bench) -> None:
+    await bench.host.start(LockInfo(pid=1))
+    with pytest.raises(ShuttingDown):
+        await bench.get()
+    with pytest.raises(LoadFailed, match="invalid syntax"):
+        await bench.host.load((bench.config("def broken(:"),))
+    with pytest.raises(LoadFailed, match="invalid syntax"):
+        await bench.get()
+
+
+async def test_an_alarm_fires_once_at_its_time(bench) -> None:
+    await bench.run(ALARM)
+    clock = bench.stub(class_name="Clock")
+    due_ms = now_ms(bench) + 1000
+    await clock.set(due_ms)
+    assert await clock.get() == due_ms
+    bench.clock.advance(1)
+    bench.host.parts.alarms.poll()
+    await wait_for(lambda: _is(clock.fired(), 1))
+    assert await clock.get() is None
+    bench.clock.advance(100)
+    bench.host.parts.alarms.poll()
+    await asyncio.sleep(0.01)
+    assert await clock.fired() == 1
+
+
+async def _is(reply, expected) -> bool:
+    return await reply == expected
+
+
+async def test_an_overdue_alarm_fires_after_a_restart_without_any_request(bench) -> None:
+    await bench.run(ALARM)
+    await bench.stub(class_name="Clock").set(now_ms(bench) + 1000)
+    bench.clock.advance(5)
+    await bench.restart(ALARM)
+    clock = bench.stub(class_name="Clock")
+    await wait_for(lambda: _is(clock.fired(), 1))
+
+
+async def test_an_alarm_handler_that_fails_is_retried(bench) -> None:
+    await bench.run(ALARM)
+    clock = bench.stub(class_name="Clock")
+    actor_storage = bench.host.classes["app-Clock"].actor(clock.id).storage
+    await actor_storage.put("fail", True)
+    await clock.set(now_ms(bench))
+    await wait_for(lambda: _is(clock.fired(), 1))
+    assert await clock.get() is not None
+    bench.clock.advance(3)
+    bench.host.parts.alarms.poll()
+    await wait_for(lambda: _is(clock.fired(), 2))
+    assert [event.name for event in bench.events].count("alarm.retry") >= 1
+
+
+async def test_new_code_serves_after_a_reload_and_data_stays(bench) -> None:
+    await bench.run(VERSION.format(version=1))
+    stub = bench.stub()
+    await stub.increment()
+    assert await stub.version() == 1
+    await bench.run(VERSION.format(version=2))
+    assert await stub.version() == 2
+    assert await stub.increment() == 2
+
+
+async def test_broken_code_keeps_the_last_good_code(bench) -> None:
+    await bench.run(VERSION.format(version=1))
+    with pytest.raises(LoadFailed, match="invalid syntax"):
+        await bench.run("class Counter(DurableObject:")
+    assert await bench.stub().version() == 1
+    await bench.run(VERSION.format(version=3))
+    assert await bench.stub().version() == 3
+
+
+async def test_settings_that_the_program_refuses_keep_the_last_good_code(bench) -> None:
+    await bench.run(VERSION.format(version=1))
+    with pytest.raises(LoadFailed, match="the tiers are wrong"):
+        await bench.run(
+            VERSION.format(version=2) + "\ndef check(env): return ['the tiers are wrong']"
+        )
+    assert await bench.stub().version() == 1
+
+
+async def test_a_bound_class_that_is_not_exported_is_named(bench) -> None:
+    config = bench.config("")
+    import msgspec
+
+    config = msgspec.structs.replace(
+        config, durable_objects=(DurableObjectBinding(name="X", class_name="Missing"),)
+    )
+    with pytest.raises(LoadFailed, match="which are not exported in your entrypoint file: Missing"):
+        await bench.run(config)
+
+
+async def test_a_request_in_flight_finishes_with_its_own_modules_across_a_reload(bench) -> None:
+    users = bench.root / "app" / "users.py"
+    config = bench.config(VERSION.format(version=1))
+    users.write_text("NAME = 'old'")
+    await bench.run(config)
+    stub = bench.stub()
+    in_flight = asyncio.ensure_future(stub.slow_version(1))
+    await asyncio.sleep(0)
+    users.write_text("NAME = 'new'")
+    await bench.run(bench.config(VERSION.format(version=2)))
+    after = asyncio.ensure_future(stub.slow_version(1))
+    assert await in_flight == "old"
+    assert await after == "new"
+
+
+async def test_two_workers_with_modules_of_the_same_names_run_together(bench) -> None:
+    code = """
+    import users
+    class Who(DurableObject):
+        async def who(self):
+            import users
+            return users.NAME
+    """
+    configs = []
+    for name in ("one", "two"):
+        config = bench.config(code, name=name)
+        (bench.root / name / "users.py").write_text(f"NAME = {name!r}")
+        configs.append(config)
+    await bench.run(*configs)
+    for name in ("one", "two"):
+        assert await bench.namespace("Who", worker=name).getByName("a").who() == name
+    assert "users" not in sys.modules
+
+
+async def test_a_service_binding_reaches_another_worker(bench) -> None:
+    import msgspec
+
+    caller = bench.config(
+        """
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                response = await self.env.OTHER.fetch(request)
+                total = await self.env.OTHER.add(1, 2)
+                return Response(f"{await response.text()} {total} {self.env.GREETING}")
+        """,
+        vars={"GREETING": "hello"},
+        services=(ServiceBinding(binding="OTHER", service="other"),),
+    )
+    other = bench.config(
+        """
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                return Response("from the other")
+            async def add(self, a, b):
+                return a + b
+        """,
+        name="other",
+    )
+    await bench.run(caller, other)
+    assert await (await bench.get()).text() == "from the other 3 hello"
+    await bench.run(msgspec.structs.replace(caller))
+    with pytest.raises(JsException, match='Worker "other" not found'):
+        await bench.get()
+
+
+async def test_the_rate_limit_binding_counts_per_key(bench) -> None:
+    config = bench.config(
+        """
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                answers = [(await self.env.LIMIT.limit({"key": "a"})).success for _ in range(3)]
+                answers.append((await self.env.LIMIT.limit(key="b")).success)
+                return Response(str(answers))
+        """,
+        ratelimits=(RateLimitBinding(name="LIMIT", namespace_id="1", limit=2, period=10),),
+    )
+    await bench.run(config)
+    assert await (await bench.get()).text() == "[True, True, False, True]"
+    bench.clock.advance(10)
+    assert await (await bench.get()).text() == "[True, True, False, True]"
+
+
+async def test_json_variables_have_to_py_and_missing_bindings_are_attribute_errors(bench) -> None:
+    config = bench.config(
+        """
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                plain = self.env.SETTINGS.to_py()
+                try:
+                    self.env.NOPE
+                except AttributeError as error:
+                    missing = str(error)
+                return Response(f"{type(plain).__name__} {self.env.SETTINGS.tiers[0].rpm} {missing}")
+        """,
+        vars={"SETTINGS": {"tiers": [{"rpm": 100}]}},
+    )
+    await bench.run(config)
+    assert await (await bench.get()).text() == "dict 100 NOPE"
+
+
+async def test_functions_are_called_back_in_the_object_that_they_came_from(bench) -> None:
+    await bench.run(
+        """
+        class Caller(DurableObject):
+            async def run(self):
+                seen = []
+                async def callback(value):
+                    seen.append(value)
+                    return value * 2
+                answer = await self.env.CALLEE.getByName("x").twice(callback)
+                return [answer, seen]
+
+        class Callee(DurableObject):
+            async def twice(self, callback):
+                return await callback(await callback(3))
+        """
+    )
+    assert await bench.stub(class_name="Caller").run() == [12, [3, 6]]
+
+
+async def test_background_work_keeps_its_object_and_its_failure_is_logged(bench) -> None:
+    await bench.run(
+        """
+        import asyncio
+        class Busy(DurableObject):
+            async def start(self):
+                async def work():
+                    await asyncio.sleep(0.005)
+                    raise ValueError("background")
+                self.ctx.waitUntil(work())
+        """
+    )
+    await bench.stub(class_name="Busy").start()
+    assert not bench.actor(class_name="Busy").evict_if_idle()
+
+    async def logged() -> bool:
+        return any(event.name == "object.background_failed" for event in bench.events)
+
+    await wait_for(logged)
+    assert bench.actor(class_name="Busy").evict_if_idle()
+
+
+async def test_a_damaged_file_is_quarantined_and_left_as_it_is(bench) -> None:
+    await bench.run(VERSION.format(version=1))
+    await bench.stub().increment()
+    path = bench.actor().database.path
+    await bench.host.drain(grace_s=1)
+    for each in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        each.unlink(missing_ok=True)
+    path.write_bytes(b"")
+    bench.host = bench._new_host()
+    await bench.run(VERSION.format(version=1))
+    with pytest.raises(Quarantined, match="0 bytes"):
+        await bench.stub().increment()
+    assert await bench.stub("other").increment() == 1
+    assert path.read_bytes() == b""
+
+
+async def test_idle_objects_are_evicted_after_a_while_and_beyond_the_cap(tmp_path) -> None:
+    host = Host(HostOptions(persist=tmp_path, evict_after_s=10, open_objects_max=2))
+    from dohost.runtime.eviction import Evictor
+
+    class Fake:
+        def __init__(self, last: float) -> None:
+            self.last_active_s, self.is_gone = last, False
+
+        def evict_if_idle(self) -> bool:
+            self.is_gone = True
+            return True
+
+    class Class:
+        def __init__(self) -> None:
+            self.actors = {str(number): Fake(float(number)) for number in range(5)}
+
+    found = Class()
+    evictor = Evictor(asyncio.get_running_loop(), {"x": found}, None, 2)
+    assert evictor.sweep(idle_since_s=1.0) == 2
+    evictor._evict_surplus()
+    assert [fake.is_gone for fake in found.actors.values()] == [True, True, True, False, False]
+    evictor.stop()
+    await host.drain(grace_s=0)
+
+
+async def test_drain_lets_calls_in_flight_finish(bench) -> None:
+    await bench.run(
+        """
+        import asyncio
+        class Slow(DurableObject):
+            async def work(self):
+                await asyncio.sleep(0.02)
+                await self.ctx.storage.put("done", True)
+                return "finished"
+        """
+    )
+    call = asyncio.ensure_future(bench.stub(class_name="Slow").work())
+    await asyncio.sleep(0)
+    await bench.host.drain(grace_s=5)
+    assert await call == "finished"
+
+
+async def test_drain_ends_calls_that_take_too_long(bench) -> None:
+    await bench.run(
+        """
+        import asyncio
+        class Slow(DurableObject):
+            async def work(self):
+                await asyncio.sleep(60)
+        """
+    )
+    call = asyncio.ensure_future(bench.stub(class_name="Slow").work())
+    await asyncio.sleep(0)
+    await bench.host.drain(grace_s=0.01)
+    with pytest.raises(JsException, match="The server stopped"):
+        await call
+
+
+async def test_a_streamed_response_can_be_read_by_the_caller(bench) -> None:
+    await bench.run(
+        """
+        from js import TransformStream
+        class Streamer(DurableObject):
+            async def fetch(self, request):
+                stream = TransformStream()
+                writer = stream.writable.getWriter()
+                async def write():
+                    for number in range(3):
+                        await self.ctx.storage.put("n", number)
+                        await writer.write(f"{number},".encode())
+                    await writer.close()
+                self.ctx.waitUntil(write())
+                return Response(stream.readable)
+        """
+    )
+    response = await bench.stub(class_name="Streamer").fetch(Request("http://do/"))
+    assert await response.text() == "0,1,2,"
