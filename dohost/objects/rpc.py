@@ -76,6 +76,8 @@ def to_remote_error(error: BaseException, object_id: str | None) -> JsException:
             object_id = error.durableObjectId
     elif isinstance(error, DohostError):
         remote = JsException(str(error))
+        # A full disk stays a 507 and a lack of descriptors a 503, however many calls it crosses.
+        remote.code = error.code
         remote.__cause__ = error
     else:
         text = "".join(traceback.format_exception(error)).rstrip("\n")

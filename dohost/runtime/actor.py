@@ -161,7 +161,15 @@ class Actor:
         if last is None:
             self.database.close()
         else:
+            # The next instance may read what is committed but not synced yet; nobody may hear of it
+            # before it is.
+            self.object_class.unsettled(self.key.object_id, last)
             last.add_callback(lambda _: self.database.close())
+
+    def follow(self, unsettled: Batch) -> None:
+        """Let nothing leave before the last writes of the instance before this one are durable."""
+        self.output.lock(unsettled)
+        unsettled.add_callback(lambda error: None if error is None else self.reset(error))
 
     # What `ctx` calls -------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ critical section comes back into that section instead of waiting for its end.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -16,7 +17,7 @@ from workers.values import RPC_REFUSAL, ByReference, clone
 
 from dohost.errors import DataCloneError, JsException
 from dohost.objects.rpc import Reply, to_remote_error
-from dohost.runtime.turns import current_owner, current_turn
+from dohost.runtime.turns import NEUTRAL, current_owner, current_turn
 
 GONE = "The execution context which hosts this callback is no longer running."
 
@@ -24,11 +25,12 @@ GONE = "The execution context which hosts this callback is no longer running."
 class RemoteFunction(ByReference):
     """A function of another object, or of a worker; calling it returns an awaitable."""
 
-    __slots__ = ("_function", "_owner", "_scope")
+    __slots__ = ("_context", "_function", "_owner", "_scope")
 
     def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
         self._owner = current_owner.get()
+        self._context = contextvars.copy_context()
         current = current_turn()
         self._scope = None if current is None else current.scope
 
@@ -39,7 +41,9 @@ class RemoteFunction(ByReference):
         reply = Reply(loop)
         sink = _CallbackSink(reply)
         if owner is None:
-            task = loop.create_task(_run(self._function, copies))
+            # In the context that it came from, and never as a turn of the object that calls it.
+            coro = _run(self._function, copies)
+            task = asyncio.Task(coro, loop=loop, context=self._context.copy())
             task.add_done_callback(sink.finished)
         elif owner.gate.broken is not None:
             reply.reject(JsException(GONE))
@@ -47,7 +51,7 @@ class RemoteFunction(ByReference):
             turn = owner.new_turn(lambda: self._function(*copies), sink)
             if self._scope is not None:
                 turn.scope = self._scope
-            loop.call_soon(turn.begin)
+            loop.call_soon(turn.begin, context=NEUTRAL)
         return reply
 
 

@@ -85,6 +85,7 @@ class ObjectClass:
         self.ids = IdFactory(unique_key, parts.entropy)
         self.namespace = DurableObjectNamespace(self.ids, self, label=class_name)
         self.actors: dict[str, Actor] = {}
+        self._unsettled: dict[str, Batch] = {}
         self._retiring: dict[Actor, list[Callable[[], None]]] = {}
         self._directory = parts.persist / "v3" / "do" / unique_key
 
@@ -130,7 +131,20 @@ class ObjectClass:
         if actor is None:
             actor = self.actors[key] = Actor(self, object_id)
             actor.last_active_s = self.parts.loop.time()
+            unsettled = self._unsettled.get(key)
+            if unsettled is not None:
+                actor.follow(unsettled)
         return actor
+
+    def unsettled(self, object_id: str, batch: Batch) -> None:
+        """Note that an instance ended while its last commit was being synced."""
+        self._unsettled[object_id] = batch
+
+        def settled(error: BaseException | None) -> None:
+            if self._unsettled.get(object_id) is batch:
+                del self._unsettled[object_id]
+
+        batch.add_callback(settled)
 
     def forget(self, actor: Actor) -> None:
         """Let the next event make a new instance; events that waited for this one's end go on."""

@@ -394,3 +394,41 @@ async def test_a_streamed_response_can_be_read_by_the_caller(bench) -> None:
     )
     response = await bench.stub(class_name="Streamer").fetch(Request("http://do/"))
     assert await response.text() == "0,1,2,"
+
+
+async def test_nothing_of_a_new_instance_leaves_before_the_old_ones_writes_are_durable(
+    bench,
+) -> None:
+    await bench.run(VERSION.format(version=1))
+    stub = bench.stub()
+    await stub.increment()
+    actor = bench.actor()
+    from dohost.gates import Batch
+
+    syncing = Batch()
+    actor.line._syncing = syncing
+    actor.reset(RuntimeError("reset while a sync was running"))
+    actor.line._syncing = None
+    reply = bench.stub().version()
+    await asyncio.sleep(0)
+    assert not reply.done()
+    syncing.finish(None)
+    assert await reply == 1
+
+
+async def test_a_callback_of_a_worker_runs_outside_the_object_that_calls_it(bench) -> None:
+    await bench.run(
+        """
+        import asyncio
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                async def callback():
+                    return type(asyncio.current_task()).__name__
+                return Response(await self.env.CALLEE.getByName("x").run(callback))
+
+        class Callee(DurableObject):
+            async def run(self, callback):
+                return await callback()
+        """
+    )
+    assert await (await bench.get()).text() == "Task"

@@ -1,0 +1,144 @@
+"""Putting host and server together, and taking them apart again in the right order.
+
+Start: data directory, code, socket. A second process stops at the first step, a taken port at the
+last one, and neither leaves anything behind. Stop: the server first, so that what it has begun still
+finds the host; then the host, which gives the data directory free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+
+import msgspec
+import uvloop
+from workers.request import Request
+from workers.response import Response
+
+from dohost.cli.local_api import InspectionApi
+from dohost.config import WorkerConfig
+from dohost.errors import CallerError, HostError
+from dohost.runtime.host import Host, HostOptions
+from dohost.runtime.inspection import Inspector
+from dohost.runtime.lock import LockInfo
+from dohost.server.app import RequestLine, Server, ServerOptions
+from dohost.server.outbound import Outbound
+
+DRAIN_GRACE_S = 5.0
+PORTS_TRIED_MAX = 20
+_TOKEN_BYTES = 24
+
+
+class Listening(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to listen. `is_exact`: no other port will do."""
+
+    ip: str
+    port: int
+    is_exact: bool
+    tls: ssl.SSLContext | None = None
+
+
+class Faces(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server shows: request lines and error pages."""
+
+    on_request: Callable[[RequestLine], None]
+    error_page: Callable[[BaseException, Request], Response] | None = None
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A host and the server in front of it. `moved_from`: the wanted port, if it was taken."""
+
+    host: Host
+    url: str
+    moved_from: int | None = None
+
+
+@contextlib.asynccontextmanager
+async def running_host(options: HostOptions) -> AsyncIterator[Host]:
+    """Run a host on its data directory. Raises: DataDirLocked at once if another process has it."""
+    outbound = Outbound()
+    host = Host(options, outbound=outbound)
+    await host.start(LockInfo(pid=os.getpid()))
+    try:
+        yield host
+    finally:
+        await host.drain(grace_s=DRAIN_GRACE_S)
+        await outbound.close()
+
+
+@contextlib.asynccontextmanager
+async def running_server(
+    host: Host,
+    listening: Listening,
+    *,
+    faces: Faces,
+    workers: Callable[[], tuple[WorkerConfig, ...]],
+) -> AsyncIterator[Running]:
+    """Serve `host`; `workers` are the ones that are loaded now. Raises: CallerError if the port is taken."""
+    options = host.options
+    token = options.entropy.token(_TOKEN_BYTES).hex()
+    api = InspectionApi(token, lambda: _inspector(host, options.persist, workers()))
+    server, url = await _listen(host, listening, faces=faces, api=api)
+    host.describe(LockInfo(pid=os.getpid(), url=url, token=token))
+    port = int(url.rpartition(":")[2])
+    try:
+        yield Running(
+            host=host, url=url, moved_from=listening.port if port != listening.port else None
+        )
+    finally:
+        server.begin_drain()
+        await server.stop(DRAIN_GRACE_S)
+
+
+def _inspector(host: Host, persist: Path, workers: tuple[WorkerConfig, ...]) -> Inspector:
+    # A copy, made on the loop's thread: the look-up itself runs in another.
+    live = {key: frozenset(found.actors) for key, found in host.classes.items()}
+    return Inspector(persist, workers, live=lambda key: live.get(key, frozenset()))
+
+
+async def _listen(
+    host: Host, listening: Listening, *, faces: Faces, api: InspectionApi
+) -> tuple[Server, str]:
+    for port in _ports(listening):
+        server = Server(
+            host.fetch,
+            ServerOptions(ip=listening.ip, port=port, dev=True, tls=listening.tls),
+            clock=host.options.clock,
+            log=host.options.log,
+            entropy=host.options.entropy,
+            on_request=faces.on_request,
+            error_page=faces.error_page,
+            local_api=api,
+        )
+        try:
+            return server, await server.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise HostError(
+                    f"Can't listen on {listening.ip}:{port}: {error.strerror}"
+                ) from error
+            if listening.is_exact:
+                raise CallerError(
+                    f"Address already in use ({listening.ip}:{port}). Please check that you are not "
+                    "already running a server on this address or specify a different port with --port."
+                ) from error
+    raise HostError(f"No free port on {listening.ip}.")
+
+
+def _ports(listening: Listening) -> list[int]:
+    """Return the ports to try: the wanted one, the next ones, and at last any free one."""
+    if listening.is_exact:
+        return [listening.port]
+    last = min(listening.port + PORTS_TRIED_MAX, 65535)
+    return [*range(listening.port, last + 1), 0]
+
+
+def run_async(main: Coroutine[object, object, int]) -> int:
+    """Run a command's coroutine on the fastest event loop; return its exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)

@@ -1,0 +1,88 @@
+"""`dohost check`: everything that would stop this source from running, here or on Cloudflare.
+
+First cut: configuration, loading the code with the bindings that it will have, bound classes, the
+program's own `check(env)` (configuration and composition of a gateway), and imports that Cloudflare lacks.
+Code is loaded on an empty data directory that is thrown away, so that no real data is touched.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+from rich.text import Text
+
+from dohost.cli.assemble import run_async, running_host
+from dohost.cli.console import block, err, out
+from dohost.cli.dev_session import source_root
+from dohost.cli.portability import find_unportable
+from dohost.cli.project import Project, project_options
+from dohost.config import Loaded
+from dohost.dev.failures import Redactor, describe, failure_text
+from dohost.errors import ConfigError
+from dohost.runtime.host import HostOptions, LoadFailed
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the check found; only problems fail it."""
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@click.command("check", epilog="Example: dohost check --env staging")
+@click.option("--json", "is_json", is_flag=True, help="One JSON object.")
+@project_options
+def command(*, is_json: bool, project: Project) -> int:
+    """Say what would stop this source from running, here or on Cloudflare."""
+    findings = examine(project)
+    if is_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2).decode())
+    else:
+        _show(findings)
+    return 1 if findings.problems else 0
+
+
+def examine(project: Project) -> Findings:
+    """Return everything that is wrong with the project, all at once where that is possible."""
+    try:
+        loaded = project.read()
+    except ConfigError as error:
+        return Findings(problems=error.problems, warnings=error.warnings)
+    problems: list[str] = []
+    for root in dict.fromkeys(worker.main.parent for worker in loaded.workers):
+        problems += find_unportable(root, cwd=project.cwd)
+    with tempfile.TemporaryDirectory(prefix="dohost-check-") as directory:
+
+        async def load() -> int:
+            problems.extend(await _load_problems(loaded, Path(directory)))
+            return 0
+
+        run_async(load())
+    return Findings(problems=tuple(problems), warnings=loaded.warnings)
+
+
+async def _load_problems(loaded: Loaded, persist: Path) -> tuple[str, ...]:
+    async with running_host(HostOptions(persist=persist)) as host:
+        try:
+            await host.load(loaded.workers)
+        except LoadFailed as error:
+            secrets = [
+                str(worker.vars[name]) for worker in loaded.workers for name in worker.secret_names
+            ]
+            failure = describe(error, root=source_root(loaded.workers), redactor=Redactor(secrets))
+            return failure.problems or (failure_text(failure),)
+    return ()
+
+
+def _show(findings: Findings) -> None:
+    if findings.warnings:
+        err().print(block("WARNING", "This may not be what you want:", findings.warnings))
+    if findings.problems:
+        count = len(findings.problems)
+        title = f"{count} problem{'s' if count > 1 else ''}:"
+        err().print(block("ERROR", title, findings.problems))
+    else:
+        out().print(Text("No problems found.", "green"))

@@ -1,0 +1,52 @@
+"""Where the command line writes: answers to stdout, everything about the run to stderr or the console.
+
+Text reaches rich as `Text`, never as markup: file names and user data contain brackets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from dohost.errors import ConfigError
+
+PREFIX = "[dohost]"
+
+
+def out() -> Console:
+    """Return the console on stdout; colours only on a terminal and without NO_COLOR."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """Return the console on stderr."""
+    return Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def print_config_error(error: ConfigError) -> None:
+    """Print everything that was found in the configuration, warnings first as wrangler does."""
+    console = err()
+    if error.warnings:
+        console.print(block("WARNING", "Processing configuration:", error.warnings))
+    console.print(block("ERROR", "Processing configuration:", error.problems))
+
+
+def print_error(message: str) -> None:
+    """Print one error."""
+    err().print(block("ERROR", message, ()))
+
+
+def block(level: str, title: str, items: Sequence[str]) -> Text:
+    """Return wrangler's block: a coloured head and an indented list."""
+    mark, colour = ("✘", "red") if level == "ERROR" else ("▲", "yellow")
+    text = Text.assemble((f"{mark} [{level}]", f"bold {colour}"), f" {title}\n")
+    if items:
+        text.append("\n")
+    for item in items:
+        first, *rest = item.splitlines()
+        text.append(f"    - {first}\n")
+        for line in rest:
+            text.append(f"      {line}\n" if line else "\n")
+    return text

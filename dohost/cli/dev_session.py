@@ -1,0 +1,221 @@
+"""One run of `dohost dev`: start, reload on change, stop.
+
+Configuration errors at the start end the command, because nothing can be guessed then; wrong code does
+not: the server answers with the error, and the next good save heals it. After the first load nothing
+that is saved ends the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os.path
+import shutil
+import signal
+import ssl
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from workers.request import Request
+from workers.response import Response
+
+from dohost.cli.assemble import Faces, Listening, Running, running_host, running_server
+from dohost.cli.dev_view import DevView
+from dohost.cli.project import Project
+from dohost.config import Loaded, WorkerConfig
+from dohost.dev.error_page import ErrorPage
+from dohost.dev.failures import Redactor
+from dohost.dev.hotkeys import Hotkey, Keyboard, hotkey_box, is_interactive
+from dohost.dev.reload import Reloader
+from dohost.dev.watch import Watched, watch, watched_by
+from dohost.errors import CallerError
+from dohost.runtime.host import Host, HostOptions, LoadFailed
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class DevFlags(msgspec.Struct, frozen=True, kw_only=True):
+    """The flags of the command; None where the configuration decides."""
+
+    ip: str | None
+    port: int | None
+    protocol: str | None
+    tls: ssl.SSLContext | None
+    is_strict: bool
+    evict_after_s: float | None
+    is_watching: bool
+    opens_browser: bool
+
+
+async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
+    """Serve until a signal or a key ends it. Raises: ConfigError, DataDirLocked, CallerError."""
+    loaded = project.read()
+    listening = listening_of(loaded, flags)
+    persist = project.persist(loaded)
+    view.start(loaded)
+    options = HostOptions(
+        persist=persist,
+        is_strict=flags.is_strict,
+        evict_after_s=flags.evict_after_s,
+        log=view.log,
+    )
+    async with running_host(options) as host:
+        session = _Session(project, host, loaded=loaded, view=view)
+        view.say("⎔ Starting local server...")
+        await session.load_first()
+        faces = Faces(on_request=view.request, error_page=session.error_page)
+        async with running_server(host, listening, faces=faces, workers=session.workers) as running:
+            session.announce(running, opens_browser=flags.opens_browser)
+            with session.keyboard(running):
+                await session.run(data=persist if flags.is_watching else None)
+            view.say("⎔ Shutting down local server...")
+    return 0
+
+
+def listening_of(loaded: Loaded, flags: DevFlags) -> Listening:
+    """Return where to listen: flags over [dev] over defaults. Raises: CallerError without a certificate."""
+    dev = loaded.workers[0].dev
+    is_https = (flags.protocol or dev.local_protocol) == "https" or flags.tls is not None
+    if is_https and flags.tls is None:
+        raise CallerError(
+            "https needs a certificate: --https-cert-path FILE --https-key-path FILE."
+        )
+    ip = flags.ip or dev.ip
+    return Listening(
+        ip="127.0.0.1" if ip == "localhost" else ip,
+        port=dev.port if flags.port is None else flags.port,
+        is_exact=flags.port is not None or dev.is_port_set,
+        tls=flags.tls,
+    )
+
+
+def source_root(workers: tuple[WorkerConfig, ...]) -> Path:
+    """Return the directory that holds every Worker's own source."""
+    return Path(os.path.commonpath([worker.main.parent for worker in workers]))
+
+
+class _Session:
+    """What is loaded, and what happens to it until the end."""
+
+    def __init__(self, project: Project, host: Host, *, loaded: Loaded, view: DevView) -> None:
+        self._host = host
+        self._view = view
+        self._loaded = loaded
+        self._changed = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._reloader = Reloader(
+            project.read, self._apply, view=view, monotonic=host.options.clock.monotonic
+        )
+        self._describe(loaded)
+
+    def workers(self) -> tuple[WorkerConfig, ...]:
+        """Return the Workers that serve."""
+        return self._loaded.workers
+
+    def error_page(self, error: BaseException, request: Request) -> Response:
+        """Answer a request that failed; the console shows why."""
+        if not isinstance(error, LoadFailed):  # shown when it happened
+            self._view.failed(error)
+        return self._page(error, request)
+
+    async def load_first(self) -> None:
+        """Load the code; if it is wrong, the server starts all the same and says so."""
+        try:
+            await self._host.load(self._loaded.workers)
+        except LoadFailed as error:
+            self._view.failed(error)
+
+    def announce(self, running: Running, *, opens_browser: bool) -> None:
+        """Say where the server is."""
+        url = shown_url(running.url)
+        if running.moved_from is not None:
+            self._view.say(f"Port {running.moved_from} is taken; using the next free one.")
+        self._view.ready(url)
+        if opens_browser:
+            webbrowser.open(url)
+
+    @contextlib.contextmanager
+    def keyboard(self, running: Running) -> Iterator[None]:
+        """Listen for keys while somebody sits at the terminal."""
+        if not is_interactive():
+            yield
+            return
+        url = shown_url(running.url)
+        hotkeys = (
+            Hotkey(keys=("b",), label="open a browser", action=lambda: _open(url)),
+            Hotkey(keys=("r",), label="reload", action=self._changed.set),
+            Hotkey(keys=("c",), label="clear console", action=self._view.clear),
+            Hotkey(keys=("x", "q"), label="exit", action=self._stopped.set),
+        )
+        self._view.say(hotkey_box(hotkeys, width=shutil.get_terminal_size().columns))
+        with Keyboard(hotkeys, loop=asyncio.get_running_loop()):
+            yield
+
+    async def run(self, *, data: Path | None) -> None:
+        """Reload on each change until a signal comes; `data` None: don't watch files."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._stopped.set)
+        tasks = [asyncio.create_task(self._reload_on_change(data), name="reload")]
+        tasks.append(asyncio.create_task(self._wait_stopped(), name="stop"))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def _wait_stopped(self) -> None:
+        await self._stopped.wait()
+
+    async def _reload_on_change(self, data: Path | None) -> None:
+        watched: Watched | None = None
+        watcher: asyncio.Task[None] | None = None
+        try:
+            while True:
+                wanted = None if data is None else watched_by(self._loaded, data=data)
+                if wanted is not None and wanted != watched:
+                    await _cancel(watcher)
+                    watched = wanted
+                    watcher = asyncio.create_task(
+                        watch(wanted, lambda _: self._changed.set()), name="watch"
+                    )
+                await self._changed.wait()
+                self._changed.clear()
+                await self._reloader.reload()
+        finally:
+            await _cancel(watcher)
+
+    async def _apply(self, loaded: Loaded) -> None:
+        self._describe(loaded)
+        await self._host.load(loaded.workers)
+        self._loaded = loaded
+
+    def _describe(self, loaded: Loaded) -> None:
+        secrets = [
+            str(worker.vars[name]) for worker in loaded.workers for name in worker.secret_names
+        ]
+        root, redactor = source_root(loaded.workers), Redactor(secrets)
+        self._page = ErrorPage(root=root, redactor=redactor)
+        self._view.describe_with(redactor, root=root)
+
+
+def shown_url(url: str) -> str:
+    """Return the address as people type it."""
+    return url.replace("//127.0.0.1:", "//localhost:").replace("//0.0.0.0:", "//localhost:")
+
+
+def _open(url: str) -> None:
+    webbrowser.open(url)
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

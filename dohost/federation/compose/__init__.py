@@ -1,0 +1,1 @@
+"""Composition: many subgraph schemas become one supergraph, or a list of errors."""

@@ -1,0 +1,1 @@
+"""Execution: runs a plan through a `SubgraphCaller` and shapes the answer."""

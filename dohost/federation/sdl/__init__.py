@@ -1,0 +1,1 @@
+"""Subgraph SDL: what one document says, after links, federation versions and leniency are settled."""

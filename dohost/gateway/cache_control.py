@@ -1,0 +1,99 @@
+"""Cache-Control as data (RFC 9111 §5.2, RFC 9213).
+
+Where a directive is repeated the most restrictive value holds; a number that can't be read makes the
+answer stale; one that overflows is 2^31. A directive with field names (`no-cache="set-cookie"`) is
+about these fields only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+DELTA_MAX = 2**31
+DIRECTIVE = re.compile(
+    r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(\"(?:[^\"\\]|\\.)*\"|[^,\"]*))?\s*(?:,|$)"
+)
+# RFC 9213: a structured-field Dictionary; one that doesn't parse is ignored as a whole.
+TARGETED = re.compile(
+    r" *[a-z*][a-z0-9_.*-]*(?:=(?:-?\d{1,15}|\?[01]|[A-Za-z*][^\s,;\"]*|\"(?:[ !#-\[\]-~]|\\[\"\\])*\"))?"
+    r"(?:[ \t]*,[ \t]*[a-z*][a-z0-9_.*-]*(?:=(?:-?\d{1,15}|\?[01]|[A-Za-z*][^\s,;\"]*|\"(?:[ !#-\[\]-~]|\\[\"\\])*\"))?)*[ \t]*"
+)
+
+
+class CacheControl(Struct, frozen=True, kw_only=True):
+    """The directives we act on; seconds, or `None` where a directive is absent."""
+
+    no_store: bool = False
+    no_cache: bool = False
+    private: bool = False
+    public: bool = False
+    must_revalidate: bool = False
+    proxy_revalidate: bool = False
+    only_if_cached: bool = False
+    max_age: int | None = None
+    s_maxage: int | None = None
+    min_fresh: int | None = None
+    max_stale: int | None = None
+    stale_while_revalidate: int | None = None
+    stale_if_error: int | None = None
+    fields: frozenset[str] = frozenset()
+
+
+FLAGS = frozenset({"no-store", "public", "must-revalidate", "proxy-revalidate", "only-if-cached"})
+SECONDS = frozenset(
+    {"max-age", "s-maxage", "min-fresh", "stale-while-revalidate", "stale-if-error"}
+)
+
+
+def parse_cache_control(values: Iterable[str]) -> CacheControl:
+    """Return the directives of one or more Cache-Control fields."""
+    found: dict[str, object] = {}
+    fields: set[str] = set()
+    for name, value in directives(", ".join(values)):
+        key = name.replace("-", "_")
+        if name in FLAGS:
+            found[key] = True
+        elif name in ("no-cache", "private"):
+            named = {field.strip().lower() for field in (value or "").split(",") if field.strip()}
+            fields |= named
+            found[key] = bool(found.get(key)) or not named
+        elif name in SECONDS:
+            held = found.get(key)
+            seconds = delta_seconds(value)
+            found[key] = min(seconds, held) if isinstance(held, int) else seconds
+        elif name == "max-stale":
+            found[key] = DELTA_MAX if value is None else delta_seconds(value)
+    return CacheControl(**found, fields=frozenset(fields))  # type: ignore[arg-type]  # built by name above
+
+
+def directives(text: str) -> Iterable[tuple[str, str | None]]:
+    """Yield each directive's lower-case name and unquoted value; skip what isn't one."""
+    position = 0
+    while position < len(text):
+        found = DIRECTIVE.match(text, position)
+        if found is None:
+            comma = text.find(",", position)
+            position = len(text) if comma < 0 else comma + 1
+            continue
+        position = found.end()
+        name, value = found.groups()
+        if value is not None and value.startswith('"'):
+            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        yield name.lower(), value
+
+
+def delta_seconds(value: str | None) -> int:
+    """Return a number of seconds; what isn't one counts as 0, that is as stale."""
+    text = (value or "").strip()
+    if not (text.isascii() and text.isdigit()):
+        return 0
+    # Long digit strings are not converted: 20 digits are already an overflow.
+    return DELTA_MAX if len(text) > 10 else min(int(text), DELTA_MAX)
+
+
+def is_targeted(value: str) -> bool:
+    """True if a targeted field (CDN-Cache-Control) parses, so that it replaces Cache-Control."""
+    return TARGETED.fullmatch(value) is not None

@@ -1,0 +1,59 @@
+"""Groups of cached answers, to be purged together: RFC 9875 fields, and the tags of older caches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+Header = tuple[str, str]
+# A structured-field String; parameters after it are allowed and ignored.
+ITEM = re.compile(
+    r'\s*"((?:[ !#-\[\]-~]|\\["\\])*)"(?:;[^,"]*(?:"(?:[^"\\]|\\.)*"[^,"]*)?)*\s*(,|$)'
+)
+GROUPS_MAX = 128
+GROUP_BYTES_MAX = 256
+
+
+def group_tags(headers: Sequence[Header]) -> frozenset[str]:
+    """Return the tags an answer asks to be stored under."""
+    tags: set[str] = set()
+    for name, value in headers:
+        match name.lower():
+            case "cache-groups":
+                tags.update(string_list(value))
+            case "cache-tag":
+                tags.update(tag.strip() for tag in value.split(","))
+            case "surrogate-key":
+                tags.update(value.split())
+    tags.discard("")
+    return bounded(tags)
+
+
+def invalidation_tags(headers: Sequence[Header]) -> frozenset[str]:
+    """Return the groups that an answer to an unsafe method purges (RFC 9875 §3)."""
+    tags: set[str] = set()
+    for name, value in headers:
+        if name.lower() == "cache-group-invalidation":
+            tags.update(string_list(value))
+    return bounded(tags)
+
+
+def string_list(text: str) -> list[str]:
+    """Return a structured-field List of Strings; a field that doesn't parse has none."""
+    strings: list[str] = []
+    position = 0
+    while position < len(text):
+        found = ITEM.match(text, position)
+        if found is None:
+            return []
+        strings.append(re.sub(r"\\(.)", r"\1", found.group(1)))
+        position = found.end()
+        if found.group(2) and position == len(text):
+            return []
+    return strings
+
+
+def bounded(tags: set[str]) -> frozenset[str]:
+    """Return the tags, without oversized ones and not more than are kept for one answer."""
+    fit = sorted(tag for tag in tags if len(tag) <= GROUP_BYTES_MAX)
+    return frozenset(fit[:GROUPS_MAX])

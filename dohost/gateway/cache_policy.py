@@ -1,0 +1,270 @@
+"""RFC 9111 for a shared cache, as decisions on headers: may an answer be stored, for how long is it
+fresh, may a request be served from it. Nothing here stores anything. Header names are in lower case
+throughout, but for those that an upstream sent, which keep their spelling.
+
+Who may see an answer is decided by the key's partition; here it is only asked whether the answer of a
+request with a credential may be kept at all (§3.5): if it says so itself, or if the route was given a
+partition of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import msgspec
+from msgspec import Struct
+
+from dohost.gateway.cache import SECOND_NS, CacheEntry
+from dohost.gateway.cache_control import CacheControl, is_targeted, parse_cache_control
+from dohost.gateway.cache_groups import group_tags
+from dohost.gateway.config_tables import CacheConfig, RouteCache
+from dohost.gateway.headers import without_hop_by_hop
+
+Header = tuple[str, str]
+HEURISTIC = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
+NEGATIVE = frozenset({404, 405, 410, 414})
+HEURISTIC_MAX_S = 86_400
+ERROR_TTL_MAX_S = 1
+NO_ROUTE = RouteCache()
+# Said about one exchange, not about the answer.
+NOT_KEPT = frozenset(
+    {"age", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id", "traceparent"}
+)
+
+
+class ExchangeFacts(Struct, frozen=True, kw_only=True):
+    """A finished exchange whose answer might be stored.
+
+    `scoped`: the route chose the tenant's or the principal's partition itself.
+    """
+
+    method: str
+    request_headers: Mapping[str, str]
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes
+    path: str
+    scoped: bool = False
+    route: RouteCache = NO_ROUTE
+
+
+class NotStored(Struct, frozen=True):
+    """Why an answer is not stored."""
+
+    reason: str
+
+
+class Lifetime(Struct, frozen=True):
+    """Seconds of freshness, and whether the upstream said so itself."""
+
+    seconds: int
+    is_explicit: bool
+
+
+def entry_for(
+    facts: ExchangeFacts, config: CacheConfig, *, now_ns: int, jitter: float = 0.0
+) -> CacheEntry | NotStored:
+    """Return the entry to store for an exchange.
+
+    `jitter` in [0, 1) shortens a configured lifetime by up to the configured share of it.
+    """
+    control = control_of(facts.headers)
+    refusal = refusal_of(facts, control, config)
+    if refusal is not None:
+        return NotStored(refusal)
+    lifetime = lifetime_of(facts, control, config, now_ns=now_ns)
+    seconds = 0 if control.no_cache else lifetime.seconds
+    if not lifetime.is_explicit:
+        if facts.status not in HEURISTIC:
+            return NotStored("status without explicit freshness")
+        seconds -= int(seconds * config.jitter * jitter)
+    age_s = initial_age(facts.headers, now_ns)
+    strict = control.must_revalidate or control.proxy_revalidate or control.no_cache
+    strict = strict or control.s_maxage is not None
+    windows = (0, 0) if strict else stale_windows(facts.route, control, config)
+    if seconds <= age_s and not any(windows) and not has_validator(facts.headers):
+        return NotStored("never fresh")
+    fresh_until_ns = now_ns + (seconds - age_s) * SECOND_NS
+    return CacheEntry(
+        body=facts.body,
+        stored_ns=now_ns,
+        fresh_until_ns=fresh_until_ns,
+        swr_until_ns=fresh_until_ns + windows[0] * SECOND_NS,
+        sie_until_ns=fresh_until_ns + windows[1] * SECOND_NS,
+        must_revalidate=strict,
+        initial_age_s=age_s,
+        status=facts.status,
+        headers=kept_headers(facts.headers, control, config),
+        tags=group_tags(facts.headers) | frozenset(facts.route.tags),
+        vary=vary_names(facts.headers),
+        path=facts.path,
+    )
+
+
+def rpc_entry(
+    body: bytes, *, ttl_s: int, tags: frozenset[str], config: CacheConfig, now_ns: int
+) -> CacheEntry:
+    """Return the entry for an RPC result."""
+    fresh_until_ns = now_ns + ttl_s * SECOND_NS
+    return CacheEntry(
+        body=body,
+        stored_ns=now_ns,
+        fresh_until_ns=fresh_until_ns,
+        swr_until_ns=fresh_until_ns + config.stale_while_revalidate * SECOND_NS,
+        sie_until_ns=fresh_until_ns + config.stale_if_error * SECOND_NS,
+        tags=tags,
+    )
+
+
+def control_of(headers: Sequence[Header]) -> CacheControl:
+    """Return the directives in force: a targeted field that parses replaces Cache-Control."""
+    targeted = values_of(headers, "cdn-cache-control")
+    if targeted and is_targeted(", ".join(targeted)):
+        return parse_cache_control(targeted)
+    return parse_cache_control(values_of(headers, "cache-control"))
+
+
+def refusal_of(facts: ExchangeFacts, control: CacheControl, config: CacheConfig) -> str | None:
+    """Return why the answer may not be stored at all."""
+    request = parse_cache_control([facts.request_headers.get("cache-control", "")])
+    credential = facts.request_headers.keys() & {"authorization", "x-api-key", "cookie"}
+    shareable = control.public or control.s_maxage is not None or control.must_revalidate
+    checks = (
+        (not config.enabled, "the cache is off"),
+        (facts.method != "GET", "method"),
+        (facts.status < 200 or facts.status in (206, 304), "status"),
+        (control.no_store or request.no_store, "no-store"),
+        (control.private, "private"),
+        (bool(credential) and not (shareable or facts.scoped), "the request had a credential"),
+        (bool(values_of(facts.headers, "set-cookie")) and not config.store_cookies, "set-cookie"),
+        ("*" in vary_names(facts.headers), "vary"),
+        (len(facts.body) > config.entry_bytes_max, "too large"),
+    )
+    return next((reason for refused, reason in checks if refused), None)
+
+
+def lifetime_of(
+    facts: ExchangeFacts, control: CacheControl, config: CacheConfig, *, now_ns: int
+) -> Lifetime:
+    """Return how long the answer is fresh from its origin on (§4.2.1), else what is configured."""
+    for seconds in (control.s_maxage, control.max_age):
+        if seconds is not None:
+            return Lifetime(seconds, True)
+    date = http_date(facts.headers, "date")
+    made = now_ns // SECOND_NS if date is None else date
+    if values_of(facts.headers, "expires"):
+        expires = http_date(facts.headers, "expires")
+        # An unreadable date, "0" above all, means already expired.
+        return Lifetime(0 if expires is None else max(0, expires - made), True)
+    modified = http_date(facts.headers, "last-modified")
+    if config.heuristic and modified is not None and made > modified:
+        return Lifetime(min((made - modified) // 10, HEURISTIC_MAX_S), False)
+    ttl = config.ttl if facts.route.ttl is None else facts.route.ttl
+    if facts.status in NEGATIVE:
+        ttl = config.negative_ttl
+    elif facts.status >= 500:
+        ttl = min(config.negative_ttl, ERROR_TTL_MAX_S)
+    return Lifetime(ttl, False)
+
+
+def stale_windows(route: RouteCache, control: CacheControl, config: CacheConfig) -> tuple[int, int]:
+    """Return the seconds of stale-while-revalidate and stale-if-error (RFC 5861)."""
+    swr, sie = control.stale_while_revalidate, control.stale_if_error
+    if swr is None:
+        swr = route.stale_while_revalidate or config.stale_while_revalidate
+    if sie is None:
+        sie = route.stale_if_error or config.stale_if_error
+    return swr, sie
+
+
+def initial_age(headers: Sequence[Header], now_ns: int) -> int:
+    """Return the age an answer arrived with (§4.2.3), from its Date and its Age."""
+    date = http_date(headers, "date")
+    apparent = 0 if date is None else max(0, now_ns // SECOND_NS - date)
+    stated = next(iter(values_of(headers, "age")), "").strip()
+    if stated.isascii() and stated.isdigit() and len(stated) <= 10:
+        return max(apparent, int(stated))
+    return apparent
+
+
+def kept_headers(
+    headers: Sequence[Header], control: CacheControl, config: CacheConfig
+) -> tuple[Header, ...]:
+    """Return what is stored of an answer's headers."""
+    dropped = NOT_KEPT | control.fields
+    if not config.store_cookies:
+        dropped |= {"set-cookie"}
+    return tuple(
+        (name, value)
+        for name, value in without_hop_by_hop(headers)
+        if name.lower() not in dropped and not name.lower().startswith("x-ratelimit-")
+    )
+
+
+def vary_names(headers: Sequence[Header]) -> tuple[str, ...]:
+    """Return the lower-case names in Vary, sorted."""
+    tokens = ",".join(values_of(headers, "vary")).split(",")
+    return tuple(sorted({token.strip().lower() for token in tokens if token.strip()}))
+
+
+def has_validator(headers: Sequence[Header]) -> bool:
+    """True if the answer can be revalidated."""
+    return bool(values_of(headers, "etag") or values_of(headers, "last-modified"))
+
+
+def values_of(headers: Sequence[Header], wanted: str) -> list[str]:
+    """Return the values of every field of this (lower-case) name."""
+    return [value for name, value in headers if name.lower() == wanted]
+
+
+def http_date(headers: Sequence[Header], wanted: str) -> int | None:
+    """Return a date field in Unix seconds; `None` if it is absent or unreadable."""
+    values = values_of(headers, wanted)
+    return unix_date(values[0]) if values else None
+
+
+def unix_date(text: str) -> int | None:
+    """Return an HTTP-date in Unix seconds; `None` if it is unreadable."""
+    try:
+        parsed: datetime = parsedate_to_datetime(text)
+        zoned = parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+        return int(zoned.timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def refreshed(
+    entry: CacheEntry,
+    headers: Sequence[Header],
+    *,
+    route: RouteCache,
+    config: CacheConfig,
+    now_ns: int,
+) -> CacheEntry | NotStored:
+    """Return the entry after a 304 with these headers (§3.2): fields of the body's form stay."""
+    keep = {
+        "content-length",
+        "content-encoding",
+        "content-range",
+        "content-type",
+        "transfer-encoding",
+    }
+    newer = [(name, value) for name, value in headers if name.lower() not in keep]
+    replaced = {name.lower() for name, _ in newer}
+    older = [(name, value) for name, value in entry.headers if name.lower() not in replaced]
+    facts = ExchangeFacts(
+        method="GET",
+        request_headers={},
+        status=entry.status,
+        headers=(*older, *newer),
+        body=entry.body,
+        path=entry.path,
+        scoped=True,
+        route=route,
+    )
+    made = entry_for(facts, config, now_ns=now_ns)
+    if isinstance(made, NotStored):
+        return made
+    return msgspec.structs.replace(made, tags=made.tags | entry.tags)

@@ -1,0 +1,255 @@
+"""The entry point: what happens to a request before a tenant's object sees it.
+
+    limits → request id, trace → CORS preflight → path → authenticate → tenant → forward
+
+It is stateless but for a few seconds' memory of verdicts. It strips what a client must not claim and tells
+the tenant's gateway object what it established in `X-Gateway-Context`, by `fetch`, because RPC can't
+carry a WebSocket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Mapping
+from typing import ClassVar, Protocol, cast
+from urllib.parse import urlsplit
+
+import msgspec
+from workers import Request, Response, WorkerEntrypoint, fetch
+
+from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
+from dohost.gateway.auth import Authenticator
+from dohost.gateway.builtin import is_shared
+from dohost.gateway.caller import CONTEXT_HEADER
+from dohost.gateway.config import GatewayConfig
+from dohost.gateway.control_calls import CONTROL, ControlCalls, Namespace
+from dohost.gateway.cors import cors_headers, is_preflight, preflight_headers
+from dohost.gateway.exchange import header_map
+from dohost.gateway.headers import request_id, trace_of, without_identity
+from dohost.gateway.identity import NS_PER_MS, Identity, encode_identity
+from dohost.gateway.jwks import JwksDocument, KeySets
+from dohost.gateway.paths import BadPath, CanonicalPath, canonical_path
+from dohost.gateway.principal import Principal
+from dohost.gateway.problems import Problem, problem
+from dohost.gateway.settings import secret_of, secrets_named, settings_of
+from dohost.gateway.tenants import PeerFacts, Tenancy, derive_tenant
+from dohost.telemetry import Log, stderr_log
+
+CLIENT_IP = "cf-connecting-ip"
+JWKS_BYTES_MAX = 262_144
+Headers = Mapping[str, str]
+
+
+class Fetcher(Protocol):
+    """The tenant's gateway object."""
+
+    def fetch(self, request: Request) -> Awaitable[Response]: ...
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with what is known about it before anybody is authenticated."""
+
+    request: Request
+    path: CanonicalPath
+    headers: Headers
+    request_id: str
+    traceparent: str
+
+
+class Entry:
+    """What requests of one Worker share: configuration, authenticator, verdicts."""
+
+    def __init__(
+        self, env: object, binding: str, *, clock: Clock, entropy: Entropy, log: Log
+    ) -> None:
+        self.config: GatewayConfig = settings_of(env).config
+        self.clock = clock
+        self.entropy = entropy
+        self._env = env
+        self._namespace = getattr(env, binding)
+        auth = self.config.auth
+        self.control = ControlCalls(
+            cast("Namespace", self._namespace), ttl_s=auth.verdict_ttl_s, clock=clock
+        )
+        names = {each.secret_env for each in auth.issuers if each.secret_env}
+        self._authenticator = Authenticator(
+            auth,
+            secrets=secrets_named(env, frozenset({*names, auth.key_pepper_env})),
+            key_sets=KeySets(fetch_jwks, _NoStore(), clock=clock, log=log),
+            keys=self.control.key,
+            clock=clock,
+        )
+
+    def arrive(self, request: Request) -> Arrival | Response:
+        """Check a request's size and path and give it its ids; preflights are answered here."""
+        headers = header_map(request)
+        made = request_id(headers.get("x-request-id"), clock=self.clock, entropy=self.entropy)
+        parts = urlsplit(request.url)
+        path = canonical_path(parts.path)
+        refused = self._oversized(request, headers)
+        if refused is not None:
+            return self.refuse(refused, headers, request_id=made)
+        if is_preflight(str(request.method), headers):
+            return Response(
+                None, status=204, headers=list(preflight_headers(self.config.cors, headers))
+            )
+        if isinstance(path, BadPath):
+            return self.refuse(problem("bad-path", path.reason), headers, request_id=made)
+        trace = trace_of(headers, entropy=self.entropy)
+        return Arrival(
+            request=request,
+            path=path,
+            headers=headers,
+            request_id=made,
+            traceparent=trace.traceparent,
+        )
+
+    def refuse(self, told: Problem, headers: Headers, *, request_id: str) -> Response:
+        """Return a problem with the fields that every answer carries."""
+        more = (
+            *cors_headers(self.config.cors, headers.get("origin")),
+            ("X-Request-Id", request_id),
+        )
+        full = msgspec.structs.replace(told, headers=(*told.headers, *more))
+        return full.to_response(request_id=request_id)
+
+    async def authenticate(self, arrival: Arrival) -> Principal | Problem:
+        """Return who calls: the administrator by the admin token, else what the credential proves."""
+        token = secret_of(self._env, self.config.admin.token_env)
+        scheme, _, credential = arrival.headers.get("authorization", "").partition(" ")
+        if token is not None and scheme.lower() == "bearer" and _is_same(credential.strip(), token):
+            scopes = frozenset({self.config.admin.scope})
+            return Principal(kind="admin", subject="admin", scopes=scopes)
+        return await self._authenticator.authenticate(arrival.headers)
+
+    async def tenancy(self, arrival: Arrival, principal: Principal) -> Tenancy | Problem:
+        """Return whose request it is."""
+        peer = PeerFacts(
+            client_ip=arrival.headers.get(CLIENT_IP, ""),
+            host=arrival.headers.get("host", "").partition(":")[0],
+        )
+        runtime = {}
+        if principal.tenant is not None and principal.tenant not in self.config.tenants:
+            made = await self.control.tenant(principal.tenant)
+            if made is not None:
+                runtime[principal.tenant] = made
+        return derive_tenant(
+            self.config, principal, headers=arrival.headers, peer=peer, runtime=runtime
+        )
+
+    def forward(self, arrival: Arrival, identity: Identity, *, shard: str) -> Awaitable[Response]:
+        """Send the request to the gateway object that serves it."""
+        name = CONTROL if is_shared(self.config, arrival.path.raw) else shard
+        kept = without_identity(arrival.headers.items())
+        kept.append((CONTEXT_HEADER, encode_identity(identity)))
+        stub = cast("Fetcher", self._namespace.getByName(name))
+        return stub.fetch(Request(arrival.request, headers=kept))
+
+    def _oversized(self, request: Request, headers: Headers) -> Problem | None:
+        limits = self.config.limits
+        if len(request.url) > limits.url_bytes_max:
+            return problem("uri-too-long", f"The URL is over {limits.url_bytes_max} bytes.")
+        size = sum(len(name) + len(value) for name, value in headers.items())
+        if size > limits.header_bytes_max or len(headers) > limits.header_lines_max:
+            return problem("headers-too-large")
+        declared = headers.get("content-length", "")
+        is_number = declared.isdecimal() and declared.isascii()
+        if is_number and int(declared) > limits.body_bytes_max:
+            return problem("body-too-large", f"The body is over {limits.body_bytes_max} bytes.")
+        return None
+
+
+class GatewayEntrypoint(WorkerEntrypoint):
+    """The Worker's `Default`; `entrypoint` makes one for a binding."""
+
+    binding: ClassVar[str]
+    clock: ClassVar[Clock] = SystemClock()
+    entropy: ClassVar[Entropy] = SystemEntropy()
+    log: ClassVar[Log] = stderr_log()
+    _entry: ClassVar[Entry | None] = None
+
+    async def fetch(self, request: Request) -> Response:
+        """Authenticate the request, derive its tenant and forward it to the tenant's object."""
+        entry = self._shared()
+        arrival = entry.arrive(request)
+        if isinstance(arrival, Response):
+            return arrival
+        found = await self._identify(entry, arrival)
+        if isinstance(found, Problem):
+            return entry.refuse(found, arrival.headers, request_id=arrival.request_id)
+        identity, shard = found
+        return await entry.forward(arrival, identity, shard=shard)
+
+    async def tenant_of(self, request: Request, principal: Principal) -> str | None:
+        """Override to choose the tenant of an authenticated request; None derives it by the rules."""
+        return None
+
+    async def _identify(self, entry: Entry, arrival: Arrival) -> tuple[Identity, str] | Problem:
+        principal = await entry.authenticate(arrival)
+        if isinstance(principal, Problem):
+            return principal
+        chosen = await self.tenant_of(arrival.request, principal)
+        if chosen is not None:
+            principal = msgspec.structs.replace(principal, tenant=chosen)
+        tenancy = await entry.tenancy(arrival, principal)
+        if isinstance(tenancy, Problem):
+            return tenancy
+        now_ms = entry.clock.realtime_ns() // NS_PER_MS
+        identity = Identity(
+            tenant=tenancy.tenant,
+            tier=tenancy.tier,
+            plan=tenancy.plan,
+            source=tenancy.source,
+            limit_key=tenancy.limit_key,
+            # Claims stay here: services are told subject and scopes, not the whole token.
+            principal=msgspec.structs.replace(principal, claims={})
+            if principal.claims
+            else principal,
+            request_id=arrival.request_id,
+            traceparent=arrival.traceparent,
+            client_ip=arrival.headers.get(CLIENT_IP, ""),
+            deadline_ms=now_ms + entry.config.limits.timeout_ms,
+        )
+        return identity, tenancy.shard
+
+    def _shared(self) -> Entry:
+        """Return what this class's requests share, built with the first of them."""
+        cls = type(self)
+        if cls._entry is None:
+            cls._entry = Entry(
+                self.env, self.binding, clock=self.clock, entropy=self.entropy, log=self.log
+            )
+        return cls._entry
+
+
+def entrypoint(binding: str = "GATEWAY_DO") -> type[GatewayEntrypoint]:
+    """Return the `Default` class of a Worker whose gateway objects are bound as `binding`."""
+    return type("Default", (GatewayEntrypoint,), {"binding": binding})
+
+
+async def fetch_jwks(url: str) -> JwksDocument:
+    """Fetch a key set. Raises: OSError for an answer that is no key set."""
+    response = await fetch(url, redirect="manual")
+    if response.status != 200:
+        raise OSError(f"{url} answered {response.status}")
+    body = await response.bytes()
+    if len(body) > JWKS_BYTES_MAX:
+        raise OSError(f"{url} answered more than {JWKS_BYTES_MAX} bytes")
+    return JwksDocument(body=body, max_age_s=None)
+
+
+class _NoStore:
+    """Keeps nothing: entry points have no storage."""
+
+    def load(self, url: str) -> tuple[bytes, int] | None:
+        return None
+
+    def save(self, url: str, body: bytes, fetched_ns: int) -> None:
+        pass
+
+
+def _is_same(given: str, secret: str) -> bool:
+    """Compare in constant time; digests, because text outside ASCII can't be compared."""
+    digests = [hashlib.sha256(each.encode()).digest() for each in (given, secret)]
+    return hmac.compare_digest(*digests)

@@ -1,0 +1,45 @@
+"""One request as the stages of the gateway object see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+import msgspec
+from workers import Request, Response
+
+from dohost.gateway.identity import Identity
+from dohost.gateway.paths import CanonicalPath
+
+NS_PER_MS = 1_000_000
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with what is known about it; header names in lower case."""
+
+    request: Request
+    identity: Identity
+    method: str
+    path: CanonicalPath
+    query_text: str
+    headers: Mapping[str, str]
+
+    def remaining_s(self, now_ns: int, *, timeout_ms: int) -> float:
+        """Return how long a call may take: its own timeout, within what is left of the request's."""
+        left_ms = self.identity.deadline_ms - now_ns // NS_PER_MS
+        return max(0, min(timeout_ms, left_ms)) / 1_000
+
+    def query(self) -> dict[str, str]:
+        """Return the query's fields; of a repeated one, the last."""
+        if not self.query_text:
+            return {}
+        return dict(parse_qsl(self.query_text, keep_blank_values=True, errors="replace"))
+
+
+def header_map(message: Request | Response) -> dict[str, str]:
+    """Return header fields by lower-case name; repeated ones are joined."""
+    found: dict[str, str] = {}
+    for name, value in message.headers.items():
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found

@@ -1,0 +1,124 @@
+"""A route's request to its service, and the service's answer back.
+
+The service sees `http://<service>/<rest>`, its prefix in `X-Forwarded-Prefix` and the caller in
+`X-Gateway-Context`; hop-by-hop and identity headers of the client never pass. What comes back is an
+`Answer`: a small body is read, a stream is passed on unread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from workers import ReadableStream, Request, Response, fetch
+
+from dohost.gateway.caller import CONTEXT_HEADER, PREFIX_HEADER, encode_header
+from dohost.gateway.config_tables import ServiceConfig
+from dohost.gateway.dispatch import Dispatcher
+from dohost.gateway.exchange import Exchange
+from dohost.gateway.headers import without_hop_by_hop, without_identity
+from dohost.gateway.problems import Problem, problem
+from dohost.gateway.routes import Match, rewrite_path
+from dohost.gateway.upstream import Target, target_of
+
+Header = tuple[str, str]
+SWITCHING = 101
+BODILESS = frozenset({"GET", "HEAD"})
+STREAMED = (
+    "text/event-stream",
+    "application/x-ndjson",
+    "audio/",
+    "video/",
+    "application/octet-stream",
+)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP answer before the gateway's own headers; `body` is bytes, or a stream to pass on."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes | ReadableStream = b""
+    upgrade: Response | None = None
+
+    def content(self) -> bytes | None:
+        """Return the body if it was read; None for a stream."""
+        return self.body if isinstance(self.body, bytes) else None
+
+    def to_response(self, more: tuple[Header, ...]) -> Response:
+        """Return the answer with the gateway's headers; an upgrade passes as it is."""
+        if self.upgrade is not None:
+            return self.upgrade
+        return Response(self.body or None, status=self.status, headers=[*self.headers, *more])
+
+
+async def forward(
+    exchange: Exchange, match: Match, *, target: Target, dispatcher: Dispatcher, timeout_s: float
+) -> Answer | Problem:
+    """Send the request to the route's service and return its answer."""
+    service = target.service
+    path = rewrite_path(match) or "/"
+    headers = _request_headers(exchange, match)
+    body = None if exchange.method in BODILESS else exchange.request.body
+    query = f"?{exchange.query_text}" if exchange.query_text else ""
+    if service.url is not None:
+        url = service.url.rstrip("/") + path + query
+        started = dispatcher.begin(
+            target,
+            lambda _: fetch(
+                url, method=exchange.method, headers=headers, body=body, redirect="manual"
+            ),
+            timeout_s=timeout_s,
+        )
+    else:
+        request = Request(
+            f"http://{service.name}{path}{query}",
+            method=exchange.method,
+            headers=headers,
+            body=body,
+        )
+        started = dispatcher.begin(target, lambda stub: stub.fetch(request), timeout_s=timeout_s)
+    if isinstance(started, Problem):
+        return started
+    response = await started.finish()
+    if isinstance(response, Problem):
+        return response
+    if not isinstance(response, Response):
+        return problem("internal-error", f"The service {service.name} gave no response.")
+    return await read_answer(response, method=exchange.method)
+
+
+def route_target(
+    exchange: Exchange, match: Match, services: Mapping[str, ServiceConfig]
+) -> Target | Problem:
+    """Return the object that a route's request goes to."""
+    service = services[match.route.service]
+    return target_of(
+        service, exchange.identity.tenant, values=match.params, template=match.route.object
+    )
+
+
+async def read_answer(response: Response, *, method: str) -> Answer:
+    """Return a response's status, end-to-end headers and body; streams stay unread."""
+    if response.status == SWITCHING:
+        return Answer(status=SWITCHING, headers=(), upgrade=response)
+    headers = tuple(without_hop_by_hop(header_items(response)))
+    if method == "HEAD" or response.body is None:
+        return Answer(status=response.status, headers=headers, body=b"")
+    content_type = response.headers.get("content-type") or ""
+    if content_type.startswith(STREAMED):
+        return Answer(status=response.status, headers=headers, body=response.body)
+    return Answer(status=response.status, headers=headers, body=await response.bytes())
+
+
+def header_items(message: Request | Response) -> list[Header]:
+    """Return header fields as pairs with lower-case names; each Set-Cookie is a pair of its own."""
+    return [(name.lower(), value) for name, value in message.headers.items()]
+
+
+def _request_headers(exchange: Exchange, match: Match) -> list[Header]:
+    kept = without_identity(without_hop_by_hop(exchange.headers.items()))
+    sent = [each for each in kept if each[0] not in ("host", "content-length")]
+    sent.append((CONTEXT_HEADER, encode_header(exchange.identity.caller())))
+    sent.append((PREFIX_HEADER, match.prefix))
+    return sent

@@ -1,0 +1,244 @@
+"""The gateway object: one per tenant, the stages of a request in order on one screen.
+
+    route → version → authorise → limit → cache → breaker → service → cache → headers
+
+What comes before (request id, canonical path, authentication, tenant) the entry point did and told in
+`X-Gateway-Context`. This object holds its tenant's buckets, breakers, cache and counters, in memory and
+in its own SQL tables, so one tenant's load can't touch another's. The object named `$control` holds what
+tenants share. Every stage returns its decision as a value; a `Problem` ends the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import msgspec
+from workers import DurableObject, Request, Response
+
+from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
+from dohost.gateway.auth import authorise
+from dohost.gateway.builtin import BUILTINS, Found
+from dohost.gateway.caller import CONTEXT_HEADER
+from dohost.gateway.calls import Services
+from dohost.gateway.cors import cors_headers
+from dohost.gateway.exchange import Exchange, header_map
+from dohost.gateway.forward import Answer, forward, route_target
+from dohost.gateway.identity import Identity, decode_identity, local_identity
+from dohost.gateway.parts import Parts
+from dohost.gateway.paths import BadPath, canonical_path
+from dohost.gateway.problems import Problem, problem
+from dohost.gateway.python_calls import GatewayCalls, aggregate_calls
+from dohost.gateway.routes import Match, MethodNotAllowed, NotFound, RequestFacts
+from dohost.gateway.settings import settings_of
+from dohost.gateway.state import ObjectState
+from dohost.gateway.stats import Sample
+from dohost.gateway.versions import ResolvedVersion, resolve_version
+from dohost.telemetry import Log, stderr_log
+
+Header = tuple[str, str]
+
+
+class Gateway(DurableObject):
+    """A tenant's gateway; subclass it to add `on_request` and `on_response`."""
+
+    ctx: ObjectState
+    clock: ClassVar[Clock] = SystemClock()
+    entropy: ClassVar[Entropy] = SystemEntropy()
+    log: ClassVar[Log] = stderr_log()
+
+    def __init__(self, ctx: ObjectState, env: object) -> None:
+        super().__init__(ctx, env)
+        self._settings = settings_of(env)
+        self._parts = Parts(
+            ctx, env, settings=self._settings, clock=self.clock, entropy=self.entropy, log=self.log
+        )
+
+    async def on_request(self, exchange: Exchange) -> Response | None:
+        """Look at a request before it is routed; a response ends it."""
+        return None
+
+    async def on_response(self, exchange: Exchange, response: Response) -> Response:
+        """Look at an answer before it leaves, and return it or another."""
+        return response
+
+    async def fetch(self, request: Request) -> Response:
+        """Answer one request that the entry point authenticated."""
+        context = request.headers.get(CONTEXT_HEADER)
+        if context is None:
+            return problem(
+                "forbidden", "Requests reach the gateway through its entry point."
+            ).to_response()
+        identity = decode_identity(context)
+        parts = urlsplit(request.url)
+        path = canonical_path(parts.path)
+        if isinstance(path, BadPath):
+            return problem("bad-path", path.reason).to_response(request_id=identity.request_id)
+        exchange = Exchange(
+            request=request,
+            identity=identity,
+            method=str(request.method),
+            path=path,
+            query_text=parts.query,
+            headers=header_map(request),
+        )
+        response = await self.on_request(exchange) or await self._answer(exchange)
+        return await self.on_response(exchange, response)
+
+    async def _answer(self, exchange: Exchange) -> Response:
+        found = BUILTINS.find(self._settings.config, exchange.method, exchange.path.raw)
+        if isinstance(found, Found):
+            answered = await found.handler(self._parts, exchange, found.parameters)
+            return self._finish(exchange, answered, ())
+        if isinstance(found, Problem):
+            return self._finish(exchange, found, ())
+        return await self._routed(exchange)
+
+    async def _routed(self, exchange: Exchange) -> Response:
+        """Route → version → authorise → limit → cache → breaker → service → headers."""
+        began = self.clock.monotonic()
+        config, identity = self._settings.config, exchange.identity
+        now_ns = self.clock.realtime_ns()
+        match = self._match(exchange)
+        if isinstance(match, Problem):
+            charged = self._parts.limits.charge(identity, now_ns, cost=1)
+            return self._finish(exchange, charged if isinstance(charged, Problem) else match, ())
+        route = match.route
+        version = self._version(exchange, now_ns)
+        if isinstance(version, Problem):
+            return self._finish(exchange, version, ())
+        forbidden = authorise(
+            identity.principal,
+            required=route.scopes,
+            method=exchange.method,
+            config=config.auth,
+            route_auth=route.auth,
+        )
+        if forbidden is not None:
+            return self._finish(exchange, forbidden, version.headers)
+        charged = self._parts.limits.charge(identity, now_ns, cost=route.cost)
+        if isinstance(charged, Problem):
+            return self._finish(exchange, charged, version.headers)
+
+        async def fetch() -> Answer | Problem:
+            return await self._from_service(exchange, match)
+
+        answer = await self._parts.http_cache.answer(
+            exchange, route, version=version.version, fetch=fetch
+        )
+        response = self._finish(exchange, answer, (*charged, *version.headers))
+        took_ms = (self.clock.monotonic() - began) * 1_000
+        self._parts.stats.count(
+            Sample(
+                route=route.pattern,
+                status=response.status,
+                version=version.version,
+                took_ms=took_ms,
+            )
+        )
+        return response
+
+    def _match(self, exchange: Exchange) -> Match | Problem:
+        matched = self._settings.routes.match(
+            exchange.method, exchange.path, facts=facts_of(exchange)
+        )
+        if isinstance(matched, Match):
+            return matched
+        if isinstance(matched, MethodNotAllowed):
+            allow = ", ".join(matched.allow)
+            return problem(
+                "method-not-allowed",
+                f"{exchange.path.raw} answers {allow}.",
+                headers=(("Allow", allow),),
+            )
+        assert isinstance(matched, NotFound)
+        return problem("not-found", f"No route serves {exchange.path.raw}.")
+
+    def _version(self, exchange: Exchange, now_ns: int) -> ResolvedVersion | Problem:
+        return resolve_version(
+            self._settings.config.versions,
+            path=exchange.path.raw,
+            headers=exchange.headers,
+            query=exchange.query(),
+            now_ns=now_ns,
+        )
+
+    async def _from_service(self, exchange: Exchange, match: Match) -> Answer | Problem:
+        config = self._settings.config
+        target = route_target(exchange, match, config.services)
+        if isinstance(target, Problem):
+            return target
+        timeout_ms = match.route.timeout_ms or target.service.timeout_ms
+        return await forward(
+            exchange,
+            match,
+            target=target,
+            dispatcher=self._parts.dispatcher,
+            timeout_s=exchange.remaining_s(self.clock.realtime_ns(), timeout_ms=timeout_ms),
+        )
+
+    def _finish(
+        self, exchange: Exchange, answered: Answer | Problem | Response, headers: tuple[Header, ...]
+    ) -> Response:
+        if isinstance(answered, Response):
+            return answered
+        origin = exchange.headers.get("origin")
+        headers = (
+            *headers,
+            *cors_headers(self._settings.config.cors, origin),
+            ("X-Request-Id", exchange.identity.request_id),
+        )
+        if isinstance(answered, Answer):
+            return answered.to_response(headers)
+        told = msgspec.structs.replace(answered, headers=(*answered.headers, *headers))
+        return told.to_response(instance=exchange.path.raw, request_id=exchange.identity.request_id)
+
+    @property
+    def services(self) -> Services:
+        """Handles on the services, called under this gateway's limiter, breakers and cache."""
+        runner = GatewayCalls(self._parts, self._own_identity())
+        return Services(runner, self._settings.config.services)
+
+    async def aggregate(
+        self, calls: Mapping[str, object] | None = None, /, **named: object
+    ) -> dict[str, object]:
+        """Run calls in parallel and return their results by name, as plain JSON types.
+
+        Values are calls, handles (whose `get` is meant) or objects `{service, method, args}`; over RPC,
+        where keywords arrive as one trailing object, only the last. A failed call's result is None
+        and `errors` lists it, as over HTTP.
+        """
+        given = {**(calls or {}), **named}
+        return await aggregate_calls(self._parts, self._own_identity(), given)
+
+    def gateway_key(self, key_id: str) -> object:
+        """Return an API key's record as plain data; for the entry point, in `$control`."""
+        record = self._parts.keys.find(key_id)
+        return None if record is None else plain(record)
+
+    def gateway_tenant(self, tenant: str) -> object:
+        """Return a tenant made at run time as plain data; for the entry point, in `$control`."""
+        found = self._parts.tenants.find(tenant)
+        return None if found is None else plain(found)
+
+    def _own_identity(self) -> Identity:
+        name = self.ctx.id.name or "anonymous"
+        return local_identity(
+            self._settings.config,
+            tenant=name,
+            now_ns=self.clock.realtime_ns(),
+            entropy=self.entropy,
+        )
+
+
+def facts_of(exchange: Exchange) -> RequestFacts:
+    """Return what route matchers besides the path look at."""
+    return RequestFacts(
+        host=exchange.headers.get("host", ""), headers=exchange.headers, query=exchange.query()
+    )
+
+
+def plain(value: msgspec.Struct) -> object:
+    """Return a value as RPC can carry it: objects and lists, no tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value))

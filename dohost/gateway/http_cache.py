@@ -1,0 +1,208 @@
+"""From cache or from the service: the middle stages of a routed request.
+
+A fresh entry is the answer. A stale one is, while a copy is fetched in the background, or if the
+service fails. Otherwise the request goes on, identical ones waiting for the one under way, and what may
+be stored is. The partition in the key keeps tenants and principals apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from dohost.clock import Clock, Entropy
+from dohost.gateway.cache import Cache, CacheEntry, CacheLookup, Fresh, Miss, Stale
+from dohost.gateway.cache_groups import invalidation_tags
+from dohost.gateway.cache_keys import http_key, partition, vary_key
+from dohost.gateway.cache_policy import NO_ROUTE, ExchangeFacts, NotStored, entry_for
+from dohost.gateway.cache_serve import (
+    Header,
+    forward_status,
+    hit_status,
+    is_only_if_cached,
+    not_modified,
+    response_headers,
+    usable,
+)
+from dohost.gateway.config_tables import CacheConfig, RouteConfig
+from dohost.gateway.exchange import Exchange
+from dohost.gateway.flights import Flights, Lead, Wait
+from dohost.gateway.forward import Answer
+from dohost.gateway.problems import Problem, problem
+
+Fetch = Callable[[], Awaitable[Answer | Problem]]
+Background = Callable[[Awaitable[object]], None]
+READS = frozenset({"GET", "HEAD"})
+FAILURES = frozenset({500, 502, 503, 504})
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """One cacheable request: its key, and how to get the answer."""
+
+    exchange: Exchange
+    route: RouteConfig
+    key: str
+    fetch: Fetch
+
+
+class _Failed(Exception):
+    """Carries the leader's problem to those who waited for it."""
+
+    def __init__(self, told: Problem) -> None:
+        super().__init__(told.type.slug)
+        self.problem = told
+
+
+class HttpCache:
+    """The cache stage of one gateway object."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        config: CacheConfig,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        later: Background,
+    ) -> None:
+        self._cache = cache
+        self._config = config
+        self._clock = clock
+        self._entropy = entropy
+        self._later = later
+        self._flights: Flights[CacheEntry] = Flights(hit_for_miss_s=config.hit_for_miss_s)
+
+    def key(self, exchange: Exchange, route: RouteConfig, version: str | None) -> str:
+        """Return the primary key of a request; variants by Vary are under it."""
+        identity, scope = exchange.identity, route.cache.scope if route.cache else None
+        owner = partition(scope, tenant=identity.tenant, subject=identity.principal.subject)
+        query = f"?{exchange.query_text}" if exchange.query_text else ""
+        url = f"http://{exchange.headers.get('host', '')}{exchange.path.raw}{query}"
+        return http_key(owner, url, version=version, sort_query=self._config.sort_query)
+
+    async def answer(
+        self, exchange: Exchange, route: RouteConfig, *, version: str | None, fetch: Fetch
+    ) -> Answer | Problem:
+        """Return the answer to a routed request, from the cache if it may come from there."""
+        if exchange.method not in READS or not self._config.enabled:
+            return self._written(exchange, await fetch())
+        key = self.key(exchange, route, version)
+        visit = Visit(exchange=exchange, route=route, key=key, fetch=fetch)
+        now_ns = self._clock.realtime_ns()
+        held = self._cache.lookup_http(key, exchange.headers, now_ns)
+        found = usable(held, exchange.headers, config=self._config, now_ns=now_ns)
+        if isinstance(found, Fresh):
+            return self._from_entry(visit, found.entry)
+        if isinstance(found, Stale) and found.revalidate:
+            self._later(self._refresh(visit))
+            return self._from_entry(visit, found.entry)
+        if is_only_if_cached(exchange.headers, config=self._config):
+            return problem("not-cached")
+        return await self._fetched(visit, found)
+
+    async def _fetched(self, visit: Visit, found: CacheLookup) -> Answer | Problem:
+        """Fetch, or wait for the identical request that is being fetched. Cancel-safe."""
+        turn: object = self._flights.join(visit.key, self._clock.monotonic())
+        if isinstance(turn, Wait):
+            try:
+                turn = await turn.answer()
+            except _Failed as failed:
+                return self._fallback(visit, found, failed.problem)
+        if isinstance(turn, CacheEntry) and self._fits(turn, visit):
+            self._cache.count_coalesced()
+            return self._from_entry(visit, turn, is_collapsed=True)
+        if isinstance(turn, Lead):
+            return await self._lead(visit, found)
+        answer, _ = await self._through(visit, found)
+        return answer
+
+    async def _lead(self, visit: Visit, found: CacheLookup) -> Answer | Problem:
+        """Fetch for all who wait; they get the stored entry, or fetch for themselves."""
+        is_ended = False
+        try:
+            answer, entry = await self._through(visit, found)
+            is_ended = True
+        finally:
+            if not is_ended:
+                self._flights.abandon(visit.key)
+        if isinstance(answer, Problem):
+            self._flights.crash(visit.key, _Failed(answer))
+        elif entry is None:
+            self._flights.land_alone(visit.key, self._clock.monotonic())
+        else:
+            self._flights.land(visit.key, entry)
+        return answer
+
+    async def _through(
+        self, visit: Visit, found: CacheLookup
+    ) -> tuple[Answer | Problem, CacheEntry | None]:
+        answer = await visit.fetch()
+        if isinstance(answer, Problem):
+            return self._fallback(visit, found, answer), None
+        if answer.status in FAILURES and isinstance(found, Stale) and found.if_error:
+            return self._from_entry(visit, found.entry), None
+        if answer.upgrade is not None:
+            return answer, None
+        entry = self._store(visit, answer)
+        reason = found.reason if isinstance(found, Miss) else "stale"
+        label = ("cache-status", forward_status(reason, stored=entry is not None))
+        return msgspec.structs.replace(answer, headers=(*answer.headers, label)), entry
+
+    def _fallback(self, visit: Visit, found: CacheLookup, told: Problem) -> Answer | Problem:
+        """Serve stale if the upstream failed and the entry allows it."""
+        if isinstance(found, Stale) and found.if_error:
+            return self._from_entry(visit, found.entry)
+        return told
+
+    async def _refresh(self, visit: Visit) -> None:
+        """Fetch a stale entry anew, unless somebody does already."""
+        if isinstance(self._flights.join(visit.key, self._clock.monotonic()), Lead):
+            await self._lead(visit, Miss("stale"))
+
+    def _store(self, visit: Visit, answer: Answer) -> CacheEntry | None:
+        body = answer.content()
+        if body is None or visit.exchange.method == "HEAD":
+            return None
+        route_cache = visit.route.cache or NO_ROUTE
+        facts = ExchangeFacts(
+            method=visit.exchange.method,
+            request_headers=visit.exchange.headers,
+            status=answer.status,
+            headers=answer.headers,
+            body=body,
+            path=visit.exchange.path.raw,
+            scoped=route_cache.scope in ("tenant", "principal"),
+            route=route_cache,
+        )
+        jitter = self._entropy.uniform() if self._config.jitter else 0.0
+        entry = entry_for(facts, self._config, now_ns=self._clock.realtime_ns(), jitter=jitter)
+        if isinstance(entry, NotStored):
+            return None
+        variant = vary_key(entry.vary, visit.exchange.headers)
+        if variant is None or not self._cache.put(visit.key, entry, variant=variant):
+            return None
+        return entry
+
+    def _written(self, exchange: Exchange, answer: Answer | Problem) -> Answer | Problem:
+        """After a write that worked, drop what it changed: its own path and the groups it names."""
+        if isinstance(answer, Answer) and answer.status < 400:
+            self._cache.invalidate(invalidation_tags(answer.headers))
+            self._cache.invalidate_path(exchange.path.raw)
+        return answer
+
+    def _fits(self, entry: CacheEntry, visit: Visit) -> bool:
+        """Whether the leader's answer is this request's too; one that varies is fetched again."""
+        return not entry.vary
+
+    def _from_entry(self, visit: Visit, entry: CacheEntry, *, is_collapsed: bool = False) -> Answer:
+        now_ns = self._clock.realtime_ns()
+        if is_collapsed:
+            label = forward_status("uri-miss", collapsed=True)
+        else:
+            label = hit_status(entry, now_ns)
+        headers: tuple[Header, ...] = (*response_headers(entry, now_ns), ("cache-status", label))
+        if not_modified(entry, visit.exchange.headers):
+            return Answer(status=304, headers=headers, body=b"")
+        body = b"" if visit.exchange.method == "HEAD" else entry.body
+        return Answer(status=entry.status, headers=headers, body=body)

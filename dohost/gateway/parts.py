@@ -1,0 +1,69 @@
+"""The parts of one gateway object, built and wired once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from dohost.clock import Clock, Entropy
+from dohost.gateway.aggregate_run import AggregateRunner
+from dohost.gateway.breakers import Breakers
+from dohost.gateway.cache import Cache
+from dohost.gateway.dispatch import NS_PER_MS, Dispatcher
+from dohost.gateway.graphql import GraphqlEndpoint
+from dohost.gateway.http_cache import HttpCache
+from dohost.gateway.limits import Limits
+from dohost.gateway.service_calls import ServiceCalls
+from dohost.gateway.settings import Settings
+from dohost.gateway.state import ObjectState
+from dohost.gateway.stats import Stats
+from dohost.gateway.tables import (
+    BreakerRows,
+    CacheRows,
+    KeyRows,
+    LimitMarks,
+    Tables,
+    TenantRows,
+)
+from dohost.telemetry import Log
+
+
+class Parts:
+    """What the stages and the built-in pages work with."""
+
+    # The wiring of one object: each of these is one thing that only the object's host or class knows.
+    def __init__(
+        self,
+        ctx: ObjectState,
+        env: object,
+        *,
+        settings: Settings,
+        clock: Clock,
+        entropy: Entropy,
+        log: Log,
+    ) -> None:
+        config = settings.config
+        tables = Tables(ctx.storage.sql)
+        self.env = env
+        self.settings = settings
+        self.config = config
+        self.clock = clock
+        self.entropy = entropy
+        self.log = log
+        self.stats = Stats()
+        self.keys = KeyRows(tables)
+        self.tenants = TenantRows(tables)
+        self.limits = Limits(config, LimitMarks(tables))
+        self.cache = Cache(config.cache, CacheRows(tables))
+        now_ms = clock.realtime_ns() // NS_PER_MS
+        self.breakers = Breakers(config.circuit_breaker, BreakerRows(tables), now_ms=now_ms)
+        self.dispatcher = Dispatcher(env, self.breakers, clock=clock, log=log)
+        self.calls = ServiceCalls(config, self.dispatcher, self.cache, clock=clock)
+        self.aggregates = AggregateRunner(self.calls, config.aggregate, clock=clock)
+        self.graphql = GraphqlEndpoint(config, self.calls, self.dispatcher, clock=clock)
+
+        def later(work: Awaitable[object]) -> None:
+            ctx.waitUntil(work)
+
+        self.http_cache = HttpCache(
+            self.cache, config.cache, clock=clock, entropy=entropy, later=later
+        )

@@ -1,0 +1,138 @@
+"""What clients are told about limits: fields, 429 and 413 problems, and the status body.
+
+The fields are those of draft-ietf-httpapi-ratelimit-headers-10: lists of string items, `t` the whole
+seconds until more quota appears, rounded up. The legacy triple says its reset in epoch seconds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dohost.gateway.problems import Problem, problem
+from dohost.gateway.rate_limit import Allowed, LimitDecision, LimitState, Refused, TooCostly
+
+Header = tuple[str, str]
+SECOND_NS = 1_000_000_000
+EXPOSED = (
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+)
+
+
+def limit_headers(
+    decision: LimitDecision, now_ns: int, *, legacy: bool = True
+) -> tuple[Header, ...]:
+    """Return RateLimit-Policy, RateLimit, legacy fields, and Retry-After for a refusal."""
+    states = [state for state in states_of(decision) if state.limit is not None]
+    if not states:
+        return ()
+    headers = [
+        ("RateLimit-Policy", ", ".join(map(policy_item, states))),
+        ("RateLimit", ", ".join(map(state_item, states))),
+    ]
+    if legacy:
+        tightest = states[0]
+        reset = seconds_up(now_ns + tightest.full_reset_ns)
+        headers += [
+            ("X-RateLimit-Limit", str(tightest.limit)),
+            ("X-RateLimit-Remaining", str(tightest.remaining)),
+            ("X-RateLimit-Reset", str(reset)),
+        ]
+    if isinstance(decision, Refused):
+        headers.append(("Retry-After", str(retry_after_s(decision))))
+    return tuple(headers)
+
+
+def limit_problem(
+    decision: Refused | TooCostly, now_ns: int, *, tenant: str, tier: str, legacy: bool = True
+) -> Problem:
+    """Return the 429 (`quota-exceeded`) or 413 (`cost-exceeds-burst`) answer, headers included."""
+    headers = limit_headers(decision, now_ns, legacy=legacy)
+    if isinstance(decision, TooCostly):
+        most = decision.state.capacity
+        detail = f"The request costs {decision.cost}, more than {most} at once; split it."
+        return problem(
+            "cost-exceeds-burst",
+            detail,
+            headers=headers,
+            cost=decision.cost,
+            burst=most,
+            tenant=tenant,
+            tier=tier,
+        )
+    tightest = decision.violated[0]
+    wait = retry_after_s(decision)
+    members: dict[str, object] = {
+        "violated-policies": [state.policy.name for state in decision.violated],
+        "tenant": tenant,
+        "tier": tier,
+        "limit": tightest.limit,
+        "burst": tightest.burst,
+        "retryAfter": wait,
+        "error": "Rate limit exceeded",
+    }
+    detail = f"The limit {tightest.policy.name!r} is used up; try again in {wait} s."
+    refused = problem("quota-exceeded", detail, headers=headers)
+    return msgspec.structs.replace(refused, members=members)
+
+
+def limit_status(
+    decision: LimitDecision, now_ns: int, *, tenant: str, tier: str
+) -> dict[str, object]:
+    """Return the body of `/api/rate-limit/status`; give it what `Limiter.peek` returned.
+
+    `resetAt` is in epoch milliseconds, `retryAfter` in seconds (0: a request would pass now).
+    """
+    state = states_of(decision)[0]
+    return {
+        "tenant": tenant,
+        "tier": tier,
+        "algorithm": state.policy.algorithm,
+        "limit": state.limit,
+        "burst": state.burst,
+        "used": state.capacity - state.remaining,
+        "remaining": state.remaining,
+        "resetAt": -(-(now_ns + state.full_reset_ns) // 1_000_000),
+        "retryAfter": retry_after_s(decision) if isinstance(decision, Refused) else 0,
+    }
+
+
+def states_of(decision: LimitDecision) -> tuple[LimitState, ...]:
+    """Return the states, tightest first."""
+    match decision:
+        case Allowed(states=states) | Refused(states=states):
+            return states
+        case TooCostly(state=state):
+            return (state,)
+
+
+def retry_after_s(decision: Refused) -> int:
+    """Return Retry-After: at least 1, and not before `t` of any policy that refused."""
+    waits = [decision.retry_ns, *(state.next_unit_ns for state in decision.violated)]
+    return max(1, seconds_up(max(waits)))
+
+
+def policy_item(state: LimitState) -> str:
+    """Return a policy's member of RateLimit-Policy."""
+    return f"{sf_string(state.policy.name)};q={state.limit};w=60;dohost-burst={state.burst}"
+
+
+def state_item(state: LimitState) -> str:
+    """Return a policy's member of RateLimit; a full bucket has no `t`, for no more will come."""
+    more = f";t={seconds_up(state.next_unit_ns)}" if state.next_unit_ns else ""
+    return f"{sf_string(state.policy.name)};r={state.remaining}{more}"
+
+
+def sf_string(text: str) -> str:
+    """Return a structured-field String (RFC 9651 §3.3.3); what it can't hold becomes "?"."""
+    plain = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def seconds_up(duration_ns: int) -> int:
+    """Return whole seconds, rounded up."""
+    return -(-duration_ns // SECOND_NS)

@@ -1,0 +1,1 @@
+"""The package `pyodide` as worker code imports it: `pyodide.ffi` and `pyodide.http`."""

@@ -1,0 +1,206 @@
+"""Header fields as Worker code sees them.
+
+On Cloudflare a request's headers are an `http.client.HTTPMessage` filled from a JavaScript `Headers`
+object: names compare without case and come out in lower case and sorted, a missing field reads as None,
+repeated fields are joined by ", ", and only `set-cookie` keeps its lines apart. `Headers` is both faces
+in one class; item assignment does not exist, because on Cloudflare it would change a copy only.
+
+Invariant: no name that isn't a token and no value with CR, LF or NUL gets in through the public
+constructor or a mutator, so a handler cannot be talked into splitting a response.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol, TypeVar, overload
+
+from dohost.errors import JsTypeError
+from workers.values import Transferable
+
+Default = TypeVar("Default")
+Pairs = list[tuple[str, str]]
+
+_is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_finds_control = re.compile(r"[\r\n\0]").search
+_BLANK = " \t\r\n"
+
+
+class HasItems(Protocol):
+    """A multi-valued mapping of header fields, as HTTP servers keep it."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
+class Headers(Transferable):
+    """Header fields: case-insensitive, one value per name but for `set-cookie`."""
+
+    __slots__ = ("_cookies", "_fields", "_is_immutable")
+
+    def __init__(self, init: HeadersInit | None = None) -> None:
+        self._fields: dict[str, tuple[str, str]] = {}
+        self._cookies: Pairs = []
+        self._is_immutable = False
+        if init is None:
+            return
+        for name, value in _pairs(init):
+            self.append(name, value)
+
+    @classmethod
+    def from_host(cls, raw: HasItems | Iterable[tuple[bytes, bytes] | tuple[str, str]]) -> Headers:
+        """Build immutable headers from fields that an HTTP parser has checked already."""
+        headers = cls()
+        fields = headers._fields
+        # A mapping's items() or the pairs themselves; both are cheap to walk once.
+        pairs: Iterable[tuple[bytes | str, bytes | str]]
+        pairs = raw.items() if hasattr(raw, "items") else raw
+        for raw_name, raw_value in pairs:
+            name = raw_name if isinstance(raw_name, str) else raw_name.decode("latin-1")
+            value = raw_value if isinstance(raw_value, str) else raw_value.decode("latin-1")
+            key = name.lower()
+            if key == "set-cookie":
+                headers._cookies.append((name, value))
+            elif key in fields:
+                fields[key] = (name, f"{fields[key][1]}, {value}")
+            else:
+                fields[key] = (name, value)
+        headers._is_immutable = True
+        return headers
+
+    @overload
+    def get(self, name: str) -> str | None: ...
+    @overload
+    def get(self, name: str, default: Default) -> str | Default: ...
+    def get(self, name: str, default: object = None) -> object:
+        """Return the field's value, or `default`; cookies are joined by ", "."""
+        key = name.lower()
+        field = self._fields.get(key)
+        if field is not None:
+            return field[1]
+        if key == "set-cookie" and self._cookies:
+            return ", ".join(value for _, value in self._cookies)
+        return default
+
+    def get_all(self, name: str, default: Default | None = None) -> list[str] | Default | None:
+        """Return every value of the field as a list, or `default` if there is none."""
+        if name.lower() == "set-cookie":
+            return [value for _, value in self._cookies] or default
+        value = self.get(name)
+        return default if value is None else [value]
+
+    def getSetCookie(self) -> list[str]:
+        return [value for _, value in self._cookies]
+
+    def has(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def append(self, name: str, value: str) -> None:
+        """Add a value to a field, joined to the one it has."""
+        key, text = self._checked(name, value)
+        if key == "set-cookie":
+            self._cookies.append((name, text))
+        elif key in self._fields:
+            first = self._fields[key]
+            self._fields[key] = (first[0], f"{first[1]}, {text}")
+        else:
+            self._fields[key] = (name, text)
+
+    def set(self, name: str, value: str) -> None:
+        """Replace every value of a field."""
+        key, text = self._checked(name, value)
+        if key == "set-cookie":
+            self._cookies = [(name, text)]
+        else:
+            self._fields[key] = (name, text)
+
+    def delete(self, name: str) -> None:
+        """Remove a field; nothing happens if it is not there."""
+        self._require_mutable()
+        key = name.lower()
+        if key == "set-cookie":
+            self._cookies = []
+        else:
+            self._fields.pop(key, None)
+
+    def items(self) -> Pairs:
+        """Return (lower-case name, value) pairs, sorted by name; each cookie on its own."""
+        pairs = [(key, field[1]) for key, field in self._fields.items()]
+        pairs += [("set-cookie", value) for _, value in self._cookies]
+        pairs.sort(key=lambda pair: pair[0])
+        return pairs
+
+    def keys(self) -> list[str]:
+        return [name for name, _ in self.items()]
+
+    def values(self) -> list[str]:
+        return [value for _, value in self.items()]
+
+    def entries(self) -> Iterator[tuple[str, str]]:
+        return iter(self.items())
+
+    def forEach(self, callback: Callable[[str, str, Headers], object]) -> None:
+        for name, value in self.items():
+            callback(value, name, self)
+
+    def raw_items(self) -> Pairs:
+        """Return the pairs to put on the wire, names as they were written, in order."""
+        if not self._cookies:
+            return list(self._fields.values())
+        return [*self._fields.values(), *self._cookies]
+
+    def copy(self) -> Headers:
+        """Return mutable headers with the same fields."""
+        twin = Headers()
+        twin._fields = self._fields.copy()
+        twin._cookies = self._cookies.copy()
+        return twin
+
+    def __getitem__(self, name: str) -> str | None:
+        return self.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.has(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self._fields) + len(self._cookies)
+
+    def __eq__(self, other: object) -> bool:
+        return self.items() == other.items() if isinstance(other, Headers) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, so not hashable
+
+    def __repr__(self) -> str:
+        return f"Headers({self.items()!r})"
+
+    def _checked(self, name: str, value: str) -> tuple[str, str]:
+        self._require_mutable()
+        text = (value if type(value) is str else str(value)).strip(_BLANK)
+        if not isinstance(name, str) or _is_token(name) is None:
+            raise JsTypeError(f"Invalid header name: {name!r}.")
+        if _finds_control(text):
+            raise JsTypeError(f"Invalid header value: {text!r}.")
+        return name.lower(), text
+
+    def _require_mutable(self) -> None:
+        if self._is_immutable:
+            raise JsTypeError("Can't modify immutable headers.")
+
+
+HeadersInit = Headers | Mapping[str, str] | list[tuple[str, str]]
+
+
+def _pairs(init: HeadersInit) -> Iterable[tuple[str, str]]:
+    match init:
+        case Headers():
+            return init.raw_items()
+        case Mapping():
+            return init.items()
+        case list() | tuple():
+            if all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in init):
+                return init
+            raise TypeError("headers given as a list need (name, value) pairs")
+        case _:
+            raise TypeError(f"Invalid type for headers: {type(init).__name__}")

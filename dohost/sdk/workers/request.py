@@ -1,0 +1,217 @@
+"""Request: what a handler receives and what `fetch` sends.
+
+The host makes one for every request that arrives, so making one costs an object and four assignments:
+headers stay as the parser left them until somebody asks for one. User code makes one from a URL or from
+another request, and there everything is checked. This file must not know how requests are sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPMethod
+from typing import Unpack
+
+from dohost.errors import JsTypeError
+from workers.body import BodyMixin, Content, extract
+from workers.fetchtypes import FetchKwargs
+from workers.formdata import FormData
+from workers.headers import HasItems, Headers
+from workers.streams import ReadableStream
+from workers.url import normalize
+from workers.values import JsDict
+
+RawHeaders = HasItems | Iterable[tuple[bytes, bytes]] | Iterable[tuple[str, str]]
+
+_METHODS: Mapping[str, HTTPMethod] = {method.value: method for method in HTTPMethod}
+# The methods that the Fetch standard writes in capitals whatever the caller wrote.
+_NORMALIZED = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"})
+_BODILESS = frozenset({"GET", "HEAD"})
+_REDIRECTS = frozenset({"follow", "error", "manual"})
+_is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_NO_OPTIONS: FetchKwargs = {}
+
+
+class Request(BodyMixin):
+    """An HTTP request."""
+
+    __slots__ = ("_cf", "_headers", "_method", "_options", "_raw_headers", "url")
+
+    _headers: Headers | None
+    _method: str
+    _raw_headers: RawHeaders
+    _options: FetchKwargs
+
+    def __init__(self, input: Request | str, **options: Unpack[FetchKwargs]) -> None:
+        """Make a request for a URL, or from another request whose body it takes over.
+
+        Raises: JsTypeError for a URL that isn't absolute, a malformed method or header, and a body on
+        GET or HEAD; OSError if the other request's body was used.
+        """
+        source = input if isinstance(input, Request) else None
+        self.url: str = normalize(str(input)) if source is None else source.url
+        self._options = (
+            _checked(options) if source is None else _checked({**source._options, **options})
+        )
+        self._cf: object = options.get("cf", None if source is None else source._cf)
+        method = options.get("method")
+        if method is None:
+            method = "GET" if source is None else source._method
+        self._method = _normal_method(str(method))
+        headers = options.get("headers")
+        self._raw_headers = ()
+        if headers is None and source is not None:
+            self._headers = source.headers.copy()
+        else:
+            self._headers = Headers(headers)
+        self._is_used = False
+        self._content = self._take_body(source, options)
+        if self._content is not None and self._method in _BODILESS:
+            raise JsTypeError("Request with a GET or HEAD method cannot have a body.")
+
+    @classmethod
+    def from_host(
+        cls,
+        method: str,
+        url: str,
+        raw_headers: RawHeaders,
+        body: bytes | ReadableStream | None,
+        cf: Mapping[str, object] | None = None,
+    ) -> Request:
+        """Return a request that arrived: `url` is absolute, `raw_headers` come from a parser.
+
+        Nothing is copied or checked; headers are read from `raw_headers` on first use.
+        """
+        request = cls.__new__(cls)
+        request.url = url
+        request._method = method
+        request._raw_headers = raw_headers
+        request._headers = None
+        request._content = body
+        request._is_used = False
+        request._cf = cf
+        request._options = _NO_OPTIONS
+        return request
+
+    @property
+    def method(self) -> HTTPMethod | str:
+        """The method, as an HTTPMethod if it is one."""
+        return _METHODS.get(self._method, self._method)
+
+    @property
+    def headers(self) -> Headers:
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = Headers.from_host(self._raw_headers)
+        return headers
+
+    @property
+    def cf(self) -> JsDict | None:
+        """What the host knows of the connection; None if nothing."""
+        cf = self._cf
+        if cf is None or isinstance(cf, JsDict):
+            return cf
+        assert isinstance(cf, Mapping)
+        made = self._cf = JsDict(cf)
+        return made
+
+    @property
+    def cache(self) -> str:
+        return self._options.get("cache", "default")
+
+    @property
+    def credentials(self) -> str:
+        return self._options.get("credentials", "same-origin")
+
+    @property
+    def destination(self) -> str:
+        return ""
+
+    @property
+    def integrity(self) -> str:
+        return self._options.get("integrity", "")
+
+    @property
+    def is_history_navigation(self) -> bool:
+        return False
+
+    @property
+    def keepalive(self) -> bool:
+        return self._options.get("keepalive", False)
+
+    @property
+    def mode(self) -> str:
+        return self._options.get("mode", "cors")
+
+    @property
+    def redirect(self) -> str:
+        """What `fetch` does with a redirect: "follow", "error" or "manual"."""
+        return self._options.get("redirect", "follow")
+
+    @property
+    def referrer(self) -> str:
+        return self._options.get("referrer", "about:client")
+
+    @property
+    def referrer_policy(self) -> str:
+        return self._options.get("referrer_policy", "")
+
+    @property
+    def js_object(self) -> Request:
+        return self
+
+    async def json(self, **options: object) -> object:
+        """Read the body as JSON; `options` go to `json.loads`. Raises: OSError if it was used."""
+        return await self._read_json(options)
+
+    async def formData(self) -> FormData:
+        return await self.form_data()
+
+    def clone(self) -> Request:
+        """Return a copy that can be read on its own. Raises: OSError if the body was used."""
+        content = self._duplicate()
+        twin = Request.from_host(self._method, self.url, self._raw_headers, None)
+        twin._content = content
+        twin._headers = None if self._headers is None else self._headers.copy()
+        twin._cf = self._cf
+        twin._options = self._options
+        return twin
+
+    def host_body(self) -> bytes | ReadableStream | None:
+        """Use the body up and return it for sending. Raises: OSError if it was used."""
+        content = self._take()
+        return content.encode() if isinstance(content, str) else content
+
+    def raw_header_items(self) -> list[tuple[str, str]]:
+        """Return the fields to send, `set-cookie` lines apart."""
+        return self.headers.raw_items()
+
+    def __repr__(self) -> str:
+        return f"Request(method={self._method!r}, url={self.url!r})"
+
+    def _take_body(self, source: Request | None, options: FetchKwargs) -> Content:
+        assert self._headers is not None
+        if "body" in options:
+            content, content_type = extract(options["body"])
+            if content_type is not None and "content-type" not in self._headers:
+                self._headers.append("content-type", content_type)
+            return content
+        return None if source is None else source._take()
+
+
+def _normal_method(method: str) -> str:
+    upper = method.upper()
+    if upper in _NORMALIZED:
+        return upper
+    if _is_token(method) is None:
+        raise JsTypeError(f"Invalid HTTP method string: {method}")
+    return method
+
+
+def _checked(options: FetchKwargs) -> FetchKwargs:
+    redirect = options.get("redirect", "follow")
+    if redirect not in _REDIRECTS:
+        raise JsTypeError(
+            f"Invalid redirect value, must be one of follow, error or manual: {redirect}"
+        )
+    return options

@@ -1,0 +1,212 @@
+"""URL and URLSearchParams: JavaScript's mutable URL objects.
+
+A `URL` and its `searchParams` show the same query: a change of either is seen in the other. Not here: setters
+for `username` and `password`, and `URL.createObjectURL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import parse_qsl, urlencode
+
+from msgspec.structs import replace
+
+from dohost.errors import JsTypeError
+from workers.url import DEFAULT_PORTS, Url, parse
+from workers.values import Transferable
+
+Pairs = list[tuple[str, str]]
+
+
+class URLSearchParams(Transferable):
+    """An ordered multimap of query parameters."""
+
+    def __init__(self, init: str | Mapping[str, object] | Pairs | URLSearchParams = "") -> None:
+        self._changed: Callable[[str], None] | None = None
+        self._pairs = _to_pairs(init)
+
+    @classmethod
+    def new(
+        cls, init: str | Mapping[str, object] | Pairs | URLSearchParams = ""
+    ) -> URLSearchParams:
+        return cls(init)
+
+    def get(self, name: str) -> str | None:
+        """Return the first value of a parameter, or None."""
+        return next((value for key, value in self._pairs if key == name), None)
+
+    def getAll(self, name: str) -> list[str]:
+        return [value for key, value in self._pairs if key == name]
+
+    def has(self, name: str) -> bool:
+        return any(key == name for key, _ in self._pairs)
+
+    def append(self, name: str, value: object) -> None:
+        self._replace([*self._pairs, (name, str(value))])
+
+    def set(self, name: str, value: object) -> None:
+        """Replace every value of a parameter by one, at the place of the first."""
+        pairs: Pairs = []
+        is_set = False
+        for key, old in self._pairs:
+            if key != name:
+                pairs.append((key, old))
+            elif not is_set:
+                pairs.append((name, str(value)))
+                is_set = True
+        self._replace(pairs if is_set else [*pairs, (name, str(value))])
+
+    def delete(self, name: str) -> None:
+        self._replace([pair for pair in self._pairs if pair[0] != name])
+
+    def sort(self) -> None:
+        self._replace(sorted(self._pairs, key=lambda pair: pair[0]))
+
+    def keys(self) -> Iterator[str]:
+        return iter([name for name, _ in self._pairs])
+
+    def values(self) -> Iterator[str]:
+        return iter([value for _, value in self._pairs])
+
+    def entries(self) -> Iterator[tuple[str, str]]:
+        return iter(self._pairs.copy())
+
+    def toString(self) -> str:
+        return urlencode(self._pairs, safe="*")
+
+    @property
+    def size(self) -> int:
+        return len(self._pairs)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return self.entries()
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __str__(self) -> str:
+        return self.toString()
+
+    def _replace(self, pairs: Pairs) -> None:
+        self._pairs = pairs
+        if self._changed is not None:
+            self._changed(self.toString())
+
+
+class URL(Transferable):
+    """A parsed URL. Raises: JsTypeError `Invalid URL: …`."""
+
+    def __init__(self, url: object, base: object = None) -> None:
+        self._url = parse(str(url), None if base is None else str(base))
+        self.searchParams = URLSearchParams(self._url.query or "")
+        self.searchParams._changed = self._take_query
+
+    @classmethod
+    def new(cls, url: object, base: object = None) -> URL:
+        return cls(url, base)
+
+    @staticmethod
+    def canParse(url: str, base: str | None = None) -> bool:
+        try:
+            parse(url, base)
+        except JsTypeError:
+            return False
+        return True
+
+    @property
+    def href(self) -> str:
+        return self._url.href
+
+    @property
+    def protocol(self) -> str:
+        return f"{self._url.scheme}:"
+
+    @property
+    def username(self) -> str:
+        return self._url.username
+
+    @property
+    def password(self) -> str:
+        return self._url.password
+
+    @property
+    def origin(self) -> str:
+        return f"{self.protocol}//{self.host}" if self._url.scheme in DEFAULT_PORTS else "null"
+
+    @property
+    def host(self) -> str:
+        return self._url.authority
+
+    @host.setter
+    def host(self, value: str) -> None:
+        self._update(replace(self._url, host=value, port=""))
+
+    @property
+    def hostname(self) -> str:
+        return self._url.host
+
+    @hostname.setter
+    def hostname(self, value: str) -> None:
+        self._update(replace(self._url, host=value))
+
+    @property
+    def port(self) -> str:
+        return self._url.port
+
+    @port.setter
+    def port(self, value: object) -> None:
+        self._update(replace(self._url, port=str(value)))
+
+    @property
+    def pathname(self) -> str:
+        return self._url.path
+
+    @pathname.setter
+    def pathname(self, value: str) -> None:
+        path = value.replace("?", "%3F").replace("#", "%23")
+        self._update(replace(self._url, path=path if path.startswith("/") else f"/{path}"))
+
+    @property
+    def search(self) -> str:
+        return f"?{self._url.query}" if self._url.query else ""
+
+    @search.setter
+    def search(self, value: str) -> None:
+        query = value.removeprefix("?").replace("#", "%23")
+        self._update(replace(self._url, query=query or None))
+        self.searchParams._pairs = _to_pairs(query)
+
+    @property
+    def hash(self) -> str:
+        return f"#{self._url.fragment}" if self._url.fragment else ""
+
+    @hash.setter
+    def hash(self, value: str) -> None:
+        self._update(replace(self._url, fragment=value.removeprefix("#") or None))
+
+    def toString(self) -> str:
+        return self.href
+
+    def __str__(self) -> str:
+        return self.href
+
+    def __repr__(self) -> str:
+        return f"URL({self.href!r})"
+
+    def _update(self, url: Url) -> None:
+        self._url = parse(url.href)
+
+    def _take_query(self, query: str) -> None:
+        self._url = replace(self._url, query=query or None)
+
+
+def _to_pairs(init: str | Mapping[str, object] | Pairs | URLSearchParams) -> Pairs:
+    match init:
+        case URLSearchParams():
+            return init._pairs.copy()
+        case str():
+            return parse_qsl(init.removeprefix("?"), keep_blank_values=True)
+        case Mapping():
+            return [(name, str(value)) for name, value in init.items()]
+        case _:
+            return [(name, str(value)) for name, value in init]

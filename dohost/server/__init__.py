@@ -1,0 +1,1 @@
+"""The HTTP face of the host: the only room that knows aiohttp."""

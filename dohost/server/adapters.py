@@ -1,0 +1,286 @@
+"""Between the connection and Worker code: an exchange becomes a Request, a Response becomes bytes.
+
+Reading costs a URL string and an object: fields stay as the parser left them. Writing goes straight to
+the transport, head and small body in one segment; a stream is pulled only as fast as the client takes it.
+
+Invariants: (1) a request leaves here with the server's word on who the client is, never the client's own;
+(2) one answer per exchange, framed by what is really sent: if a body breaks off, so does the connection;
+(3) a stream that is not sent to its end is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import EMPTY_PAYLOAD, HttpVersion10, HttpVersion11
+from aiohttp.http import RawRequestMessage
+from workers.request import Request
+from workers.response import FetchResponse
+from workers.streams import ReadableStream
+
+from dohost.server.answers import Framing, declared_length, encode_head, length_line
+from dohost.server.bodies import body_of
+from dohost.server.client_address import (
+    FORWARDING_FIELDS,
+    IDENTITY_FIELDS,
+    ForwardingField,
+    forwarded_client,
+    forwarded_hops,
+    forwarded_scheme,
+    stripped,
+)
+from dohost.server.connection import FIELDS_TOO_LARGE, Connection
+from dohost.server.exchange import SENT_CLOSE, SENT_KEEP, Exchange, Sent
+from dohost.server.limits import Limits, header_bytes
+from dohost.server.problems import Problem, encode_problem
+from dohost.server.target import BadTarget, is_authority, url_of
+
+_FORBIDDEN_METHODS = frozenset(("CONNECT", "TRACE", "TRACK"))
+_STRIPPED = tuple(dict.fromkeys((*IDENTITY_FIELDS, *FORWARDING_FIELDS)))
+_STRIPPED_NAMES = frozenset(name.lower().encode() for name in _STRIPPED)
+_IDENTITY_NAMES = frozenset(name.lower().encode() for name in IDENTITY_FIELDS)
+# What is known of a connection here; the request copies it if somebody asks.
+_CF = {
+    HttpVersion10: {"httpProtocol": "HTTP/1.0"},
+    HttpVersion11: {"httpProtocol": "HTTP/1.1"},
+}
+# Below this, one copy is cheaper than a second write.
+_JOINED_BYTES_MAX = 64 * 1024
+_BODILESS_STATUSES = frozenset((204, 304))
+
+
+def refusal_of(message: RawRequestMessage, connection: Connection) -> Problem | None:
+    """Return why a request that parses must still not be served, or None."""
+    version = message.version
+    if version is not HttpVersion11 and version is not HttpVersion10:
+        return Problem(status=505, detail="This server speaks HTTP/1.1.")
+    headers = message.headers
+    if message.chunked:
+        if version is HttpVersion10:
+            return Problem(status=400, detail="HTTP/1.0 has no transfer codings.")
+        if headers["Transfer-Encoding"].strip().lower() != "chunked":
+            return Problem(status=501, detail="Only the chunked transfer coding is supported.")
+    if message.method in _FORBIDDEN_METHODS:
+        return Problem(status=405, detail="This method is not served.")
+    if connection.is_large:
+        limits = connection.listener.limits
+        if header_bytes(message.raw_headers) > limits.header_bytes_max:
+            return FIELDS_TOO_LARGE
+    host = headers.get("Host", "localhost" if version is HttpVersion10 else "")
+    if host != connection.host:
+        if not is_authority(host):
+            return Problem(status=400, detail="The Host field is malformed.")
+        connection.host = host
+    return None
+
+
+class RequestReader:
+    """Makes Worker requests."""
+
+    __slots__ = ("_forwarding", "_limits")
+
+    def __init__(self, limits: Limits, *, forwarding: ForwardingField) -> None:
+        self._limits = limits
+        self._forwarding = forwarding
+
+    def read(self, exchange: Exchange) -> Request | Problem:
+        """Return the request, or the answer to one that must not be served.
+
+        Raises: BodyRefused if its body is too large already.
+        """
+        message = exchange.message
+        connection = exchange.connection
+        problem = refusal_of(message, connection)
+        if problem is not None:
+            return problem
+        raw_headers, scheme = self._identified(message, connection)
+        assert connection.host is not None, "refusal_of checked it"
+        url = url_of(message.path, scheme=scheme, host=connection.host)
+        if type(url) is BadTarget:
+            return Problem(status=400, detail=f"Bad request: {url.reason}.")
+        assert type(url) is str
+        payload = exchange.payload
+        body = None
+        if payload is not EMPTY_PAYLOAD:
+            if problem := self._expect_body(exchange):
+                return problem
+            body = body_of(exchange, payload, bytes_max=self._limits.body_bytes_max)
+        return Request.from_host(message.method, url, raw_headers, body, _CF[message.version])
+
+    def _identified(
+        self, message: RawRequestMessage, connection: Connection
+    ) -> tuple[tuple[tuple[bytes, bytes], ...], str]:
+        """Return the fields, with the client's address stated by us, and the scheme."""
+        headers = message.headers
+        raw_headers = message.raw_headers
+        client_ip = connection.client_ip
+        scheme = connection.scheme
+        if connection.is_trusted:
+            hops = forwarded_hops(headers, self._forwarding)
+            trusted = connection.listener.trusted_proxies
+            client_ip = forwarded_client(hops, client_ip, trusted=trusted)
+            scheme = forwarded_scheme(headers, self._forwarding) or scheme
+            raw_headers = stripped(raw_headers, _IDENTITY_NAMES)
+        else:
+            for name in _STRIPPED:
+                if name in headers:
+                    raw_headers = stripped(raw_headers, _STRIPPED_NAMES)
+                    break
+        ip = client_ip.encode()
+        return (*raw_headers, (b"CF-Connecting-IP", ip), (b"X-Real-IP", ip)), scheme
+
+    def _expect_body(self, exchange: Exchange) -> Problem | None:
+        headers = exchange.message.headers
+        length = headers.get("Content-Length")
+        if length is not None and int(length) > self._limits.body_bytes_max:
+            return Problem(status=413, detail="The request body is too large.")
+        expect = headers.get("Expect")
+        if expect is not None:
+            if expect.lower() != "100-continue":
+                return Problem(status=417, detail="Only 100-continue can be expected.")
+            exchange.is_continue_due = not exchange.payload.is_eof()
+        return None
+
+
+def connection_lines(exchange: Exchange, *, keeps: bool) -> str:
+    """Return the `Date` and, where it is not plain from the version, `Connection`."""
+    date = exchange.connection.listener.date.line()
+    if not keeps:
+        return f"Connection: close\r\n{date}"
+    if exchange.message.version is HttpVersion10:
+        return f"Connection: keep-alive\r\n{date}"
+    return date
+
+
+def can_keep(exchange: Exchange) -> bool:
+    """Tell whether another request may follow on this connection.
+
+    Not after a body that the client was never told to send: it may or may not come.
+    """
+    return not (
+        exchange.message.should_close
+        or exchange.is_continue_due
+        or exchange.connection.listener.is_draining
+    )
+
+
+async def send_response(exchange: Exchange, response: FetchResponse) -> Sent:
+    """Write a response. Raises: ConnectionError if the client is gone, ValueError for bad fields.
+
+    If it raises with `exchange.has_answered` set, a part may have gone out: close the connection.
+    """
+    status = response.status
+    items = response.raw_header_items()
+    body = response.host_body()
+    is_head = exchange.message.method == "HEAD"
+    if isinstance(body, ReadableStream):
+        return await _send_stream(exchange, response, body)
+    keeps = can_keep(exchange)
+    length: int | None = len(body) if body else 0
+    if status in _BODILESS_STATUSES or (is_head and not body):
+        body = None
+        declared = None if status == 204 else response.headers.get("content-length")
+        length = declared_length(declared)
+    lines = length_line(length) + connection_lines(exchange, keeps=keeps)
+    head = encode_head(status, items, reason=response.status_text, own_lines=lines)
+    write_all(exchange, head, None if is_head else body)
+    if exchange.connection.writing_paused:
+        await exchange.drained()
+    return SENT_KEEP if keeps else SENT_CLOSE
+
+
+def write_all(exchange: Exchange, head: bytes, body: bytes | None) -> None:
+    """Write a whole answer at once. Raises: ConnectionResetError if the client is gone."""
+    transport = _transport_of(exchange)
+    exchange.has_answered = True
+    if not body:
+        transport.write(head)
+    elif len(body) <= _JOINED_BYTES_MAX:
+        transport.write(head + body)
+    else:
+        transport.write(head)
+        transport.write(body)
+
+
+def send_problem(exchange: Exchange, problem: Problem, *, is_refusal: bool = True) -> Sent:
+    """Write an answer of the server's own; a refused request ends its connection."""
+    exchange.status = problem.status
+    keeps = not is_refusal and can_keep(exchange) and exchange.payload.is_eof()
+    whole = encode_problem(
+        problem,
+        request_id=exchange.request_id,
+        own_lines=connection_lines(exchange, keeps=keeps),
+        is_head=exchange.message.method == "HEAD",
+    )
+    write_all(exchange, whole, None)
+    return SENT_KEEP if keeps else SENT_CLOSE
+
+
+async def _send_stream(exchange: Exchange, response: FetchResponse, stream: ReadableStream) -> Sent:
+    chunks = stream.chunks()
+    try:
+        return await _pump(exchange, response, chunks)
+    finally:
+        exchange.is_pumping = False
+        # Does nothing after the last chunk.
+        await chunks.aclose()  # type: ignore[attr-defined]  # declared as any iterator; has it
+
+
+async def _pump(exchange: Exchange, response: FetchResponse, chunks: AsyncIterator[bytes]) -> Sent:
+    """Write head and chunks, each when the client has taken most of the one before."""
+    framing = _framing_of_stream(exchange, response)
+    is_delimited = framing.is_chunked or framing.has_no_body or framing.length is not None
+    keeps = can_keep(exchange) and is_delimited
+    framing_line = (
+        "Transfer-Encoding: chunked\r\n" if framing.is_chunked else length_line(framing.length)
+    )
+    head = encode_head(
+        response.status,
+        response.raw_header_items(),
+        reason=response.status_text,
+        own_lines=framing_line + connection_lines(exchange, keeps=keeps),
+    )
+    write_all(exchange, head, None)
+    if framing.has_no_body:
+        return SENT_KEEP if keeps else SENT_CLOSE
+    exchange.is_pumping = True
+    left = framing.length
+    async for chunk in chunks:
+        size = len(chunk)
+        if left is not None:
+            left -= size
+            if left < 0:
+                raise ValueError("the body is longer than the Content-Length of its response")
+        _write_chunk(exchange, chunk, is_chunked=framing.is_chunked)
+        if exchange.connection.writing_paused:
+            await exchange.drained()
+    if left:
+        raise ValueError("the body is shorter than the Content-Length of its response")
+    if framing.is_chunked:
+        _transport_of(exchange).write(b"0\r\n\r\n")
+    return SENT_KEEP if keeps else SENT_CLOSE
+
+
+def _framing_of_stream(exchange: Exchange, response: FetchResponse) -> Framing:
+    length = declared_length(response.headers.get("content-length"))
+    if exchange.message.method == "HEAD" or response.status in _BODILESS_STATUSES:
+        return Framing(has_no_body=True, length=None if response.status == 204 else length)
+    if length is not None:
+        return Framing(length=length)
+    return Framing(is_chunked=exchange.message.version is HttpVersion11)
+
+
+def _write_chunk(exchange: Exchange, chunk: bytes, *, is_chunked: bool) -> None:
+    transport = _transport_of(exchange)
+    if is_chunked:
+        transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+    else:
+        transport.write(chunk)
+
+
+def _transport_of(exchange: Exchange) -> asyncio.Transport:
+    transport = exchange.connection.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client is gone")
+    return transport

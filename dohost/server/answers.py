@@ -1,0 +1,89 @@
+"""The bytes of an answer: status line, fields and framing, and the answers that are the server's own.
+
+Framing is ours alone: what a program says about connection, length and transfer coding is replaced by what
+really goes out, so a wrong header in user code can't put two answers out of step on one connection
+(RFC 9112 §6). Fields go from the response to the wire without a multidict in between; one check over
+all of them refuses control characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+
+import msgspec
+
+from dohost.clock import Clock
+
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+_OURS = frozenset(
+    (
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+_finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+
+
+class Framing(msgspec.Struct, frozen=True, kw_only=True):
+    """How the end of a body is told: its length, chunks, or (both absent) the end of the connection."""
+
+    length: int | None = None
+    is_chunked: bool = False
+    has_no_body: bool = False
+
+
+class DateField:
+    """The `Date` field, made once a second."""
+
+    __slots__ = ("_clock", "_line", "_second")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._second = -1
+        self._line = ""
+
+    def line(self) -> str:
+        """Return `Date: …` with its line end."""
+        second = self._clock.realtime_ns() // 1_000_000_000
+        if second != self._second:
+            self._second = second
+            self._line = f"Date: {formatdate(second, usegmt=True)}\r\n"
+        return self._line
+
+
+def encode_head(
+    status: int, items: Iterable[tuple[str, str]], *, reason: str, own_lines: str
+) -> bytes:
+    """Return status line and fields, with `own_lines` (framing, connection, date) at the end.
+
+    Raises: ValueError if a field holds a control character.
+    """
+    lines = [f"{name}: {value}" for name, value in items if name.lower() not in _OURS]
+    if not "".join(lines).isprintable() and any(_finds_control(line) for line in lines):
+        raise ValueError("a response header holds a control character")
+    if not reason.isprintable():
+        raise ValueError("the response's status text holds a control character")
+    lines.insert(0, f"HTTP/1.1 {status} {reason or REASONS.get(status, '')}")
+    lines.append(own_lines)
+    head = "\r\n".join(lines) + "\r\n"
+    try:
+        return head.encode("latin-1")
+    except UnicodeEncodeError:
+        return head.encode("utf-8")
+
+
+def declared_length(value: str | None) -> int | None:
+    """Return the length that a program declared for its body, or None if it is not one."""
+    return int(value) if value is not None and value.isascii() and value.isdigit() else None
+
+
+def length_line(length: int | None) -> str:
+    """Return `Content-Length: …` with its line end, or nothing."""
+    return "" if length is None else f"Content-Length: {length}\r\n"

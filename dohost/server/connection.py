@@ -1,0 +1,301 @@
+"""One client connection: aiohttp's parser and keep-alive loop with our bounds around them.
+
+aiohttp parses, queues pipelined requests and keeps the connection; this file adds what it leaves open:
+a deadline for dripping request heads, a bound on all fields together, admission by count, plain
+refusals, and word to a reader whose body turned out malformed.
+
+Invariants: (1) no timer and no task per request beyond aiohttp's own; one sweep sees to all deadlines.
+(2) A refusal closes the connection, so nothing after a doubtful byte is ever taken for a request.
+Tied to aiohttp's `RequestHandler` (3.12 to 3.14) by `_messages` and `handle_error`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
+
+from dohost.clock import Clock
+from dohost.server.answers import DateField
+from dohost.server.bodies import BodyRefused
+from dohost.server.client_address import Network, is_loopback, is_within, plain_address
+from dohost.server.exchange import SENT_CLOSE, Exchange
+from dohost.server.limits import ConnectionCount, Limits
+from dohost.server.problems import Problem, encode_problem
+
+# Method, spaces and version beside the target in a request line.
+_REQUEST_LINE_ROOM_BYTES = 64
+_BAD_REQUEST = Problem(status=400, detail="The request is malformed.")
+_URL_TOO_LONG = Problem(status=414, detail="The request target is too long.")
+FIELDS_TOO_LARGE = Problem(status=431, detail="The request's header fields are too large.")
+_HEAD_OVERDUE = Problem(status=408, detail="The request's header fields took too long.")
+# aiohttp's words; it has no class of its own for this.
+_TOO_MANY_FIELDS = "Too many headers"
+_TOO_MANY = Problem(status=503, detail="Too many connections; try again later.", code="overloaded")
+
+Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
+
+
+class Connection(web.RequestHandler):
+    """A client connection, from accept to close."""
+
+    __slots__ = (
+        "_bytes_seen",
+        "_head_started_s",
+        "client_ip",
+        "exchange",
+        "host",
+        "is_large",
+        "is_trusted",
+        "listener",
+        "scheme",
+    )
+
+    def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
+        limits = listener.limits
+        super().__init__(
+            listener,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # documented as "no access log"
+            keepalive_timeout=limits.idle_s,
+            lingering_time=limits.linger_s,
+            max_line_size=limits.url_bytes_max,
+            max_field_size=limits.header_bytes_max,
+            max_headers=limits.header_lines_max,
+            read_bufsize=limits.read_ahead_bytes,
+            auto_decompress=False,
+        )
+        self.listener = listener
+        self.exchange: Exchange | None = None
+        self.client_ip = ""
+        self.is_trusted = False
+        self.scheme = "http"
+        # The last Host field that was found well-formed: clients repeat it.
+        self.host: str | None = None
+        # True once more arrived at a time than all fields may take: then they are counted exactly.
+        self.is_large = False
+        self._bytes_seen = 0
+        self._head_started_s: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        listener = self.listener
+        peer = transport.get_extra_info("peername")
+        self.client_ip = (plain_address(peer[0]) if isinstance(peer, tuple) else None) or "0.0.0.0"
+        self.is_trusted = is_within(self.client_ip, listener.trusted_proxies)
+        if transport.get_extra_info("sslcontext") is not None:
+            self.scheme = "https"
+        self._head_started_s = listener.clock.monotonic()
+        super().connection_made(transport)
+        is_exempt = self.is_trusted or (
+            listener.limits.are_local_clients_exempt and is_loopback(self.client_ip)
+        )
+        if not listener.count.admit(self.client_ip, is_exempt=is_exempt):
+            self.refuse(_TOO_MANY)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.listener.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        self._bytes_seen += len(data)
+        if exchange is None and self._head_started_s is None and data:
+            self._head_started_s = self.listener.clock.monotonic()
+        super().data_received(data)
+        if exchange is not None and self._messages and not exchange.payload.is_eof():
+            # A message behind an unfinished body can only be the parser's complaint about it.
+            exchange.payload.set_exception(BodyRefused("malformed body", status=400))
+        if self._bytes_seen > self.listener.large_bytes:
+            self._bound_head()
+
+    def begin(self, exchange: Exchange) -> None:
+        """Note that a request's head is complete."""
+        self.exchange = exchange
+        self._bytes_seen = 0
+        self._head_started_s = None
+
+    def finish(self, exchange: Exchange) -> None:
+        """Note that a request is answered."""
+        self._bytes_seen = 0
+        # What still comes of an unread body is no head; aiohttp's lingering bounds it.
+        if exchange.payload.is_eof():
+            self.exchange = None
+        if self.listener.is_draining:
+            self.close()
+
+    def drain(self) -> None:
+        """Close if idle, else with the answer that is under way."""
+        exchange = self.exchange
+        if exchange is None:
+            if not self._messages:
+                self.force_close()
+        elif exchange.on_drain is not None:
+            exchange.on_drain()
+
+    def sweep(self, now_s: float) -> None:
+        """End what is overdue at `now_s`."""
+        limits = self.listener.limits
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.sweep(now_s, limits)
+        elif (
+            self._head_started_s is not None
+            and not self._messages
+            and now_s - self._head_started_s >= limits.head_deadline_s
+        ):
+            self.refuse(_HEAD_OVERDUE)
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer a request that is not understood yet, and close."""
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(self.listener.encode_refusal(problem))
+        self.force_close()
+
+    def cut(self) -> None:
+        """Close at once, whatever is under way, and cancel the handler."""
+        task = self._task_handler
+        transport = self.transport
+        if task is not None:
+            task.cancel()
+        if transport is not None:
+            transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what the parser refused; aiohttp calls this in the place of the handler."""
+        exchange = cast(Exchange, request)  # made by Listener.make_exchange
+        if exchange.has_answered:
+            raise ConnectionResetError("the answer was under way")
+        exchange.has_answered = True
+        transport = self.transport
+        if transport is not None:
+            transport.write(
+                self.listener.encode_refusal(_problem_of_parser(exc, self.max_line_size))
+            )
+        return SENT_CLOSE
+
+    def _bound_head(self) -> None:
+        self.is_large = True
+        limits = self.listener.limits
+        room = limits.header_bytes_max + limits.url_bytes_max + _REQUEST_LINE_ROOM_BYTES
+        if self._bytes_seen > room and self.exchange is None and not self._messages:
+            self.refuse(FIELDS_TOO_LARGE)
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.client_ip} {self.exchange or 'idle'}>"
+
+
+class Listener(web.Server):
+    """Makes connections, counts them, sweeps them, and waits for the last."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        *,
+        clock: Clock,
+        trusted_proxies: tuple[Network, ...],
+    ) -> None:
+        super().__init__(
+            cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", handler),
+            request_factory=cast("Callable[..., web.BaseRequest]", _make_exchange),
+        )
+        self.limits = limits
+        self.clock = clock
+        self.date = DateField(clock)
+        self.trusted_proxies = trusted_proxies
+        self.count = ConnectionCount(limits)
+        self.is_draining = False
+        # Fields may be too large only if more than half their bound came between two requests' heads,
+        # as a head is at most spread over the bytes seen before and after the last one.
+        self.large_bytes = limits.header_bytes_max // 2
+        self._open: set[Connection] = set()
+        self._emptied = asyncio.Event()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> Connection:
+        connection = Connection(self, loop=self._loop)
+        self._open.add(connection)
+        self._emptied.clear()
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep_again)
+        return connection
+
+    def forget(self, connection: Connection) -> None:
+        """Stop counting a connection that is closed."""
+        self.count.release(connection.client_ip)
+        self._open.discard(connection)
+        if not self._open:
+            self._emptied.set()
+
+    def sweep(self) -> None:
+        """End what is overdue on any connection."""
+        now_s = self.clock.monotonic()
+        for connection in tuple(self._open):
+            connection.sweep(now_s)
+
+    async def drain(self, grace_s: float) -> None:
+        """Close idle connections, let the others finish their answer, and cut what is left."""
+        self.is_draining = True
+        for connection in tuple(self._open):
+            connection.drain()
+        if self._open:
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._emptied.wait()
+            except TimeoutError:
+                await self._cut()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def encode_refusal(self, problem: Problem) -> bytes:
+        """Return the answer to a request that was not understood."""
+        own_lines = f"Connection: close\r\n{self.date.line()}"
+        return encode_problem(problem, request_id=None, own_lines=own_lines, is_head=False)
+
+    def _sweep_again(self) -> None:
+        self._sweeper = None
+        self.sweep()
+        if self._open:
+            self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep_again)
+
+    async def _cut(self) -> None:
+        for connection in tuple(self._open):
+            connection.cut()
+        await self._emptied.wait()
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.count!r}{', draining' if self.is_draining else ''}>"
+
+
+def _make_exchange(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: Connection,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> Exchange:
+    exchange = Exchange(message, payload, connection=protocol, writer=writer, task=task)
+    protocol.begin(exchange)
+    return exchange
+
+
+def _problem_of_parser(error: BaseException | None, url_bytes_max: int) -> Problem:
+    if isinstance(error, LineTooLong):
+        is_url = str(error.args[1]) == str(url_bytes_max)
+        return _URL_TOO_LONG if is_url else FIELDS_TOO_LARGE
+    if error is not None and _TOO_MANY_FIELDS in str(error):
+        return FIELDS_TOO_LARGE
+    return _BAD_REQUEST

@@ -1,0 +1,97 @@
+"""The command line's way into a running server: `POST /cdn-cgi/local/api/<name>`.
+
+Any web page can make a browser send requests to a loopback address, and a name that resolves to one (DNS
+rebinding) makes them same-origin. So everything under `/cdn-cgi/` checks whom the client meant to talk to
+(Host) and who makes it talk (Origin, Sec-Fetch-Site); and a call must be a JSON POST with this run's
+secret in a header of its own, which a form or an image can't send. Refusals are all 403 and say no more.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+from workers.request import Request
+from workers.response import Response
+
+from dohost.errors import CallerError
+
+GUARDED_PREFIX = "/cdn-cgi/"
+API_PREFIX = "/cdn-cgi/local/api/"
+TOKEN_FIELD = "x-dohost-token"
+_LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
+_OWN_SITES = frozenset(("same-origin", "none"))
+
+
+class UnknownCall(CallerError):
+    """The local API has nothing of this name."""
+
+
+class LocalApi(Protocol):
+    """What the command line can ask a running server for."""
+
+    @property
+    def token(self) -> str:
+        """The secret of this run."""
+        ...
+
+    async def call(self, name: str, arguments: Mapping[str, object]) -> object:
+        """Return the JSON-able answer. Raises: UnknownCall, or another CallerError for bad arguments."""
+        ...
+
+
+class LocalGuard:
+    """Lets in what may come in, and answers API calls."""
+
+    def __init__(self, api: LocalApi, names: tuple[str, ...]) -> None:
+        self._api = api
+        self._names = _LOOPBACK_NAMES | {name.lower() for name in names}
+
+    async def answer(self, request: Request) -> Response | None:
+        """Return the answer to a request under `/cdn-cgi/`; None if it is the program's to answer.
+
+        Raises: what the API's call raises beside CallerError.
+        """
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        path = urlsplit(request.url).path
+        if not path.startswith(API_PREFIX):
+            return None
+        if not self._is_call(request):
+            return Response("Forbidden", status=403)
+        try:
+            arguments = msgspec.json.decode(await request.bytes() or b"{}", type=dict[str, object])
+        except (msgspec.DecodeError, RecursionError):
+            return Response.from_json({"error": "the body is no JSON object"}, status=400)
+        try:
+            result = await self._api.call(path.removeprefix(API_PREFIX), arguments)
+        except UnknownCall as error:
+            return Response.from_json({"error": str(error)}, status=404)
+        except CallerError as error:
+            return Response.from_json({"error": str(error)}, status=error.status)
+        body = msgspec.json.encode(result)
+        headers = {"content-type": "application/json", "cache-control": "no-store"}
+        return Response(body, headers=headers)
+
+    def _refusal(self, request: Request) -> Response | None:
+        url = urlsplit(request.url)
+        if (url.hostname or "") not in self._names:
+            return Response("Invalid Host header", status=403)
+        origin = request.headers.get("origin")
+        if origin is not None and origin.lower() != f"{url.scheme}://{url.netloc.lower()}":
+            return Response("Invalid Origin header", status=403)
+        site = request.headers.get("sec-fetch-site")
+        if site is not None and site not in _OWN_SITES:
+            return Response("Invalid Origin header", status=403)
+        return None
+
+    def _is_call(self, request: Request) -> bool:
+        headers = request.headers
+        media_type = (headers.get("content-type") or "").partition(";")[0].strip().lower()
+        given = (headers.get(TOKEN_FIELD) or "").encode()
+        has_token = hmac.compare_digest(given, self._api.token.encode())
+        return request.method == "POST" and media_type == "application/json" and has_token

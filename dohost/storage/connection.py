@@ -1,0 +1,109 @@
+"""How a connection to an object's file is set up, and when a file is not to be trusted.
+
+Set-up follows Cloudflare's (durable-objects.md 4.3) and performance.md rule 15. SQLite never checkpoints
+by itself here: not every thousand pages (that would stall a turn) and not on close (that would make
+eviction slow), which also leaves the -wal file in place for the next start.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import apsw
+
+from dohost.errors import Quarantined, StorageFailure, TooManyFiles
+
+SQLiteValue = str | int | float | bytes | None
+Row = tuple[SQLiteValue, ...]
+
+LENGTH_MAX = 4 * 1024 * 1024
+STRICT_LENGTH_MAX = 2 * 1024 * 1024
+
+LIMITS = (
+    (apsw.SQLITE_LIMIT_SQL_LENGTH, 100_000),
+    (apsw.SQLITE_LIMIT_COLUMN, 100),
+    (apsw.SQLITE_LIMIT_EXPR_DEPTH, 100),
+    (apsw.SQLITE_LIMIT_COMPOUND_SELECT, 5),
+    (apsw.SQLITE_LIMIT_VDBE_OP, 25_000),
+    (apsw.SQLITE_LIMIT_FUNCTION_ARG, 127),
+    (apsw.SQLITE_LIMIT_ATTACHED, 0),
+    (apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
+    (apsw.SQLITE_LIMIT_VARIABLE_NUMBER, 100),
+    (apsw.SQLITE_LIMIT_TRIGGER_DEPTH, 10),
+    (apsw.SQLITE_LIMIT_WORKER_THREADS, 0),
+)
+
+SETTINGS = (
+    (apsw.SQLITE_DBCONFIG_DEFENSIVE, 1),
+    (apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1),
+    (apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1),
+    (apsw.SQLITE_DBCONFIG_DQS_DDL, 1),
+    (apsw.SQLITE_DBCONFIG_DQS_DML, 1),
+    (apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0),
+)
+
+
+def open_file(path: Path) -> apsw.Connection:
+    """Open an existing file without reading it. Raises: TooManyFiles, Quarantined."""
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    except apsw.CantOpenError as error:
+        if is_out_of_descriptors():
+            raise TooManyFiles(f"no file descriptor left to open {path}") from error
+        raise Quarantined(f"{path} can't be opened: {error}") from error
+    connection.wal_autocheckpoint(0)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    return connection
+
+
+def set_up(connection: apsw.Connection, *, strict: bool) -> None:
+    """Apply Cloudflare's settings, limits and functions to a connection that user SQL will use."""
+    for setting, value in SETTINGS:
+        connection.config(setting, value)
+    for limit, value in LIMITS:
+        connection.limit(limit, value)
+    connection.limit(apsw.SQLITE_LIMIT_LENGTH, STRICT_LENGTH_MAX if strict else LENGTH_MAX)
+    connection.create_scalar_function("soundex", soundex, 1, deterministic=True)
+
+
+def use_wal(connection: apsw.Connection, path: Path) -> None:
+    """Put the connection in WAL mode, syncing only where SQLite must. Raises: StorageFailure."""
+    mode = connection.pragma("journal_mode", "wal")
+    if mode != "wal":
+        raise StorageFailure(f"{path} can't use a write-ahead log ({mode})", outcome="not-applied")
+    connection.pragma("synchronous", "normal")
+
+
+def is_out_of_descriptors() -> bool:
+    """Whether the process or machine can't open one more file."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
+
+
+_SOUNDEX_DIGITS = {
+    letter: digit
+    for digit, letters in enumerate(("bfpv", "cgjkqsxz", "dt", "l", "mn", "r"), start=1)
+    for letter in letters
+}
+
+
+def soundex(*values: SQLiteValue) -> str:
+    """Return the Soundex code of one text as SQLite's own function gives it; "?000" without letters."""
+    (value,) = values
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    letters = [letter for letter in text.lower() if "a" <= letter <= "z"]
+    if not letters:
+        return "?000"
+    code = letters[0].upper()
+    previous = _SOUNDEX_DIGITS.get(letters[0], 0)
+    for letter in letters[1:]:
+        digit = _SOUNDEX_DIGITS.get(letter, 0)
+        if digit and digit != previous:
+            code += str(digit)
+        previous = digit
+    return (code + "000")[:4]

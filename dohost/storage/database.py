@@ -1,0 +1,285 @@
+"""One object's database: one file, one connection, one implicit transaction.
+
+An object that never wrote has no file. Until its first write its reads see an empty database; `begin`
+creates the file from an image. The connection is used on the loop's thread only, and everything runs at
+call time. `sync` and `checkpoint_passive` are the only calls made in other threads, and they touch
+descriptors and a connection of their own.
+
+Invariants: (1) `in_transaction` is what the host believes; whenever SQLite rolled back by itself, the
+first error that shows it is *critical*: it is kept, reported through `on_critical`, and no statement runs
+after it. (2) A file that can't be trusted is never written. (3) While a commit is held (an explicit
+transaction is open over several turns), `commit` does nothing. This file knows no user SQL and no values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apsw
+
+from dohost.errors import JsException, Quarantined, StorageFailure
+from dohost.storage import schema
+from dohost.storage.authorizer import Authorizer
+from dohost.storage.checkpoint import copy_in_thread, copy_tail
+from dohost.storage.connection import Row, SQLiteValue, open_file, set_up, use_wal
+from dohost.storage.failures import constraints_violated, message_of, translate
+from dohost.storage.files import ObjectFiles
+from dohost.storage.schema import ObjectMeta
+
+__all__ = ["Database", "ObjectMeta"]
+
+Bindings = Sequence[str | bytes | int | float | None]
+# Own key in apsw's statement cache: user SQL with the same text is compiled under the authorizer.
+_HOST = apsw.SQLITE_PREPARE_PERSISTENT
+_PAGE_COUNTS = (
+    "SELECT (SELECT page_count FROM pragma_page_count) - "
+    "(SELECT freelist_count FROM pragma_freelist_count) - (SELECT count(*) FROM sqlite_schema "
+    "WHERE rootpage > 0 AND name LIKE '\\_cf\\_%' ESCAPE '\\')"
+)
+PAGE_BYTES = 4096
+
+
+class Database:
+    """The file of one object. Raises Quarantined at once if the file exists and can't be trusted."""
+
+    def __init__(self, path: Path, meta: ObjectMeta, *, strict: bool = False) -> None:
+        self.path = path
+        self.is_strict = strict
+        self.authorizer = Authorizer()
+        self.exists = False
+        self.in_transaction = False
+        self.is_closed = False
+        self.wal_pages = 0
+        self.commits_held = 0
+        self.critical: JsException | None = None
+        self.on_critical: Callable[[JsException], None] = _ignore
+        self._meta = meta
+        self._files = ObjectFiles(path)
+        self._connection: apsw.Connection | None = None
+        self._empty: apsw.Connection | None = None
+        self._cursor: apsw.Cursor
+        # Which of the host's tables can be read: a new object has none, a file of wrangler's not all.
+        self.has_kv = False
+        self.has_metadata = False
+        self._is_complete = False
+        self._inventory = schema.NOTHING
+        if os.path.lexists(path):
+            self._open_existing()
+
+    def __repr__(self) -> str:
+        status = "closed" if self.is_closed else "open" if self.exists else "without a file"
+        return f"<Database {self.path.name} {status}, {self.wal_pages} pages in the log>"
+
+    @property
+    def created_now(self) -> bool:
+        """Whether this instance created the file and its first sync has not happened."""
+        return self._files.is_created_now
+
+    # Transactions ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Open the implicit transaction if none is open; creates the file if there is none.
+
+        Raises: Quarantined, StorageFailure or TooManyFiles if there is no file and none can be made.
+        """
+        if self.in_transaction:
+            return
+        self.ensure_file()
+        self.run("BEGIN IMMEDIATE")
+        self.in_transaction = True
+        if not self._is_complete:
+            schema.complete(self.execute, self._meta, self._inventory)
+            self._believe(schema.COMPLETE)
+
+    def ensure_file(self) -> None:
+        """Create the file if there is none. Raises: Quarantined, StorageFailure, TooManyFiles."""
+        if self._connection is None:
+            self._create()
+
+    def commit(self) -> None:
+        """COMMIT what is open, without waiting for the disk; no-op if nothing is, or if it is held.
+
+        Raises: JsException if constraints are violated, StorageFailure if the disk fails; the
+        transaction is gone in both cases.
+        """
+        if not self.in_transaction or self.commits_held:
+            return
+        try:
+            self._cursor.execute("COMMIT", prepare_flags=_HOST)
+        except apsw.ConstraintError as error:
+            self.rollback()
+            raise constraints_violated(error) from error
+        except apsw.FullError as error:
+            self.rollback()
+            raise StorageFailure(message_of(error), outcome="not-applied") from error
+        except apsw.Error as error:
+            self.rollback()
+            raise StorageFailure(message_of(error), outcome="unknown") from error
+        self.in_transaction = False
+        self._inventory = schema.COMPLETE
+
+    def rollback(self) -> None:
+        """Discard the open transaction, also a held one; no-op if none is open."""
+        connection = self._connection
+        if connection is not None and not self.is_closed and connection.in_transaction:
+            # A ROLLBACK that fails has been done by SQLite already, or is done by close().
+            with contextlib.suppress(apsw.Error):
+                self._cursor.execute("ROLLBACK", prepare_flags=_HOST)
+        self.in_transaction = False
+        self.commits_held = 0
+        self._believe(self._inventory)
+
+    def sync(self) -> None:
+        """Block until everything committed so far survives a power cut; for any thread.
+
+        Raises: OSError; the fate of what was committed is then unknown.
+        """
+        self._files.sync()
+
+    # Statements of the host -----------------------------------------------------------------
+
+    def run(self, sql: str, bindings: Bindings = ()) -> None:
+        """Execute a host statement that returns no rows. Raises: JsException."""
+        try:
+            self._cursor.execute(sql, bindings, prepare_flags=_HOST)
+        except apsw.Error as error:
+            raise self.failed(error) from error
+
+    def value(self, sql: str, bindings: Bindings = ()) -> SQLiteValue:
+        """Return the only column of the only row of a host query, or None. Raises: JsException."""
+        try:
+            # A query that can have one row of one column at most: `get` unpacks both.
+            return self._cursor.execute(sql, bindings, prepare_flags=_HOST).get  # type: ignore[no-any-return] # see above
+        except apsw.Error as error:
+            raise self.failed(error) from error
+
+    def execute(self, sql: str, bindings: Bindings = ()) -> list[Row]:
+        """Execute a host statement and return its rows. Raises: JsException."""
+        try:
+            return self._cursor.execute(sql, bindings, prepare_flags=_HOST).fetchall()
+        except apsw.Error as error:
+            raise self.failed(error) from error
+
+    @property
+    def changes(self) -> int:
+        """Rows changed by the last statement."""
+        assert self._connection is not None, "only a file can change"
+        return self._connection.changes()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the pages in use, without the root pages of the host's own tables."""
+        if self._connection is None:
+            return PAGE_BYTES
+        pages = self.value(_PAGE_COUNTS)
+        assert isinstance(pages, int), "a sum of counts"
+        return max(pages, 1) * PAGE_BYTES
+
+    def failed(self, error: apsw.Error) -> JsException:
+        """Translate an error; if SQLite ended the transaction by itself, break the object."""
+        failure = translate(error)
+        connection = self._connection
+        if self.in_transaction and connection is not None and not connection.in_transaction:
+            self.critical = failure
+            self.rollback()
+            self.on_critical(failure)
+        return failure
+
+    # The connection -------------------------------------------------------------------------
+
+    def user_connection(self) -> apsw.Connection:
+        """Return the connection for user SQL: the file's, or an empty database for reads."""
+        if self._connection is not None:
+            return self._connection
+        if self._empty is None:
+            self._empty = apsw.Connection(":memory:")
+            set_up(self._empty, strict=self.is_strict)
+            self._empty.authorizer = self.authorizer
+        return self._empty
+
+    def delete_contents(self) -> None:
+        """Discard the open transaction and empty everything in a new one, which stays open.
+
+        All cursors of user SQL must be closed. The alarm and the bookmark counter are the caller's.
+        """
+        self.rollback()
+        self.begin()
+        schema.empty(self.execute)
+
+    def checkpoint_passive(self) -> None:
+        """Copy the log into the main file; blocks, for a thread. Raises: apsw.Error."""
+        copy_in_thread(self.path)
+
+    def checkpoint_finish(self) -> None:
+        """Copy the tail of the log on the loop; does nothing while a transaction is open."""
+        if self._connection is None or self.is_closed or self.in_transaction:
+            return
+        try:
+            is_done = copy_tail(self._connection)
+        except apsw.Error as error:
+            raise StorageFailure(message_of(error), outcome="not-applied") from error
+        if is_done:
+            self.wal_pages = 0
+
+    def close(self) -> None:
+        """Close without a checkpoint; the log stays beside the file. Idempotent."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.in_transaction = False
+        for connection in (self._connection, self._empty):
+            if connection is not None:
+                connection.close(True)
+        self._files.close()
+
+    def _create(self) -> None:
+        if os.path.lexists(f"{self.path}-wal"):
+            raise Quarantined(f"{self.path} is missing, but its log {self.path}-wal is there")
+        self._files.create(schema.image())
+        self._connect()
+
+    def _open_existing(self) -> None:
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise Quarantined(f"{self.path} can't be read: {error.strerror}") from error
+        if size <= 1:
+            raise Quarantined(f"{self.path} has {size} bytes: its content is lost")
+        try:
+            self._connect()
+        except (apsw.NotADBError, apsw.CorruptError, apsw.IOError) as error:
+            self.close()
+            raise Quarantined(f"{self.path} is damaged: {message_of(error)}") from error
+        except Quarantined:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
+        self._connection = connection = open_file(self.path)
+        self._cursor = connection.cursor()
+        self._inventory = schema.inspect(self._rows, self._meta, self.path)
+        self._believe(self._inventory)
+        set_up(connection, strict=self.is_strict)
+        use_wal(connection, self.path)
+        connection.authorizer = self.authorizer
+        connection.set_wal_hook(self._note_log)
+        self.exists = True
+
+    def _believe(self, inventory: schema.Inventory) -> None:
+        self.has_kv = "_cf_KV" in inventory.tables
+        self.has_metadata = "_cf_METADATA" in inventory.tables
+        self._is_complete = inventory.is_complete
+
+    def _rows(self, sql: str, bindings: Bindings) -> list[Row]:
+        return self._cursor.execute(sql, bindings, prepare_flags=_HOST).fetchall()
+
+    def _note_log(self, connection: apsw.Connection, schema_name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+
+def _ignore(error: JsException) -> None:
+    """Stand in for `on_critical` until the storage has set it: the caller gets the error anyway."""

@@ -1,0 +1,160 @@
+"""Interleaved rounds: in each round every system does the same work back to back.
+
+The machine is shared and noisy, so a figure means nothing beside one of another minute. Ratios are
+made within a round, and a run keeps the median of its rounds; the order of the systems turns
+round by round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+import msgspec
+
+from tests.benchmarks.load import Load, Plan, measure, request_bytes
+from tests.benchmarks.servers import Server, pinned
+from tests.benchmarks.work import HELLO, Budget, Work
+
+LOAD_CORE = 1
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of work at one number of connections, and the systems that are to do it."""
+
+    work: Work
+    connections: int
+    systems: tuple[str, ...]
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What one system did in one trial of one round."""
+
+    load: Load
+    cpu_us: float
+
+    @property
+    def tail(self) -> float:
+        """Return how many times the median the 99th percentile is."""
+        return self.load.p99_ms / self.load.p50_ms
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How long each trial takes and how often it is made."""
+
+    rounds: int
+    seconds: float
+    warmup_s: float
+
+
+Round = Mapping[tuple[str, int, str], Measured]
+
+
+class WrongAnswer(Exception):
+    """A server did not do the work it was asked for."""
+
+
+def trials_of(budgets: Sequence[Budget], running: Sequence[str]) -> tuple[Trial, ...]:
+    """Return the trials that the budgets need, each with the systems that are there."""
+    wanted: dict[tuple[str, int], tuple[Work, set[str]]] = {}
+    for budget in budgets:
+        if budget.peer not in running and "dohost" not in running:
+            continue
+        _, systems = wanted.setdefault((budget.work.name, budget.connections), (budget.work, set()))
+        systems |= {"dohost", budget.peer}
+    return tuple(
+        Trial(
+            work=work,
+            connections=connections,
+            systems=tuple(name for name in running if name in systems),
+        )
+        for (_, connections), (work, systems) in wanted.items()
+    )
+
+
+def verify(server: Server, work: Work) -> None:
+    """Ask a fresh server for what comes before, then for each path twice.
+
+    Raises:
+        WrongAnswer: an answer is not the one that proves the work.
+    """
+    for path in work.before:
+        server.get(path)
+    for expected in (work.first, work.second):
+        for path in work.paths:
+            status, body = server.get(path)
+            if status != 200 or body.replace(b" ", b"") != expected:
+                raise WrongAnswer(
+                    f"{server.name} {path}: {status} {body[:200]!r}, not {expected!r}"
+                )
+
+
+def load_of(server: Server, requests: Sequence[bytes], *, connections: int, pace: Pace) -> Measured:
+    """Put `requests` on a server for the seconds of `pace`.
+
+    Raises:
+        WrongAnswer: any answer was not a 200.
+    """
+    plan = Plan(
+        port=server.port,
+        requests=tuple(requests),
+        connections=connections,
+        seconds=pace.seconds,
+        warmup_s=pace.warmup_s,
+    )
+    before = server.cpu_seconds()
+    load = measure(plan, pinned=pinned(LOAD_CORE))
+    cpu_seconds = server.cpu_seconds() - before
+    if load.failures or not load.answers:
+        raise WrongAnswer(f"{server.name}: {load.failures} failures, {load.answers} answers")
+    return Measured(load=load, cpu_us=cpu_seconds / load.answers_in_all * 1e6)
+
+
+def run_rounds(
+    servers: Mapping[str, Server],
+    trials: Sequence[Trial],
+    *,
+    pace: Pace,
+    progress: Callable[[str], None],
+) -> list[Round]:
+    """Make all rounds; `progress` hears of each measurement."""
+    rounds: list[Round] = []
+    for number in range(pace.rounds):
+        measured: dict[tuple[str, int, str], Measured] = {}
+        for trial in trials:
+            systems = trial.systems[number % len(trial.systems) :]
+            systems += trial.systems[: number % len(trial.systems)]
+            for name in systems:
+                # The yardstick answers hello whatever the others are asked for.
+                paths = HELLO.paths if name == "aiohttp" else trial.work.paths
+                requests = [request_bytes("GET", path) for path in paths]
+                result = load_of(servers[name], requests, connections=trial.connections, pace=pace)
+                measured[trial.work.name, trial.connections, name] = result
+                progress(describe(number, trial, name, result))
+        rounds.append(measured)
+    return rounds
+
+
+def describe(number: int, trial: Trial, name: str, result: Measured) -> str:
+    """Return one line of progress."""
+    load = result.load
+    return (
+        f"round {number + 1}  {trial.work.name:<28} {trial.connections:>3}  {name:<13}"
+        f"{load.per_second:>9,.0f}/s  p50 {load.p50_ms:7.2f}  p99 {load.p99_ms:7.2f} ms  "
+        f"cpu {result.cpu_us:7.1f} µs  load's own core {load.own_cpu:4.0%}"
+    )
+
+
+def ratio_of(budget: Budget, rounds: Sequence[Round]) -> float | None:
+    """Return the median over the rounds of the budget's ratio; None without the peer."""
+    ratios = []
+    for measured in rounds:
+        ours = measured.get((budget.work.name, budget.connections, "dohost"))
+        theirs = measured.get((budget.work.name, budget.connections, budget.peer))
+        if ours is None or theirs is None:
+            return None
+        if budget.figure == "tail":
+            ratios.append(ours.tail / theirs.tail)
+        else:
+            ratios.append(ours.load.per_second / theirs.load.per_second)
+    return median(ratios) if ratios else None
