@@ -43,6 +43,7 @@ WORKERS = {
     "wait_until",
 }
 GATEWAY = {
+    "Caller",
     "Gateway",
     "Service",
     "ServiceError",

@@ -102,7 +102,7 @@ class Engine:
         Raises: RequestRefused, with the errors that a client would get.
         """
         prepared = self._prepare(query, operation_name)
-        conditions = {name: True for name in prepared.document.condition_variables}
+        conditions = dict.fromkeys(prepared.document.condition_variables, True)
         return self._operation(prepared, (query, operation_name), conditions).plan
 
     async def execute(

@@ -28,8 +28,8 @@ from dohost.federation.supergraph import (
     FieldJoin,
     Graph,
     Key,
-    Supergraph,
     SuperField,
+    Supergraph,
     SuperInput,
     SuperType,
     SuperValue,
@@ -139,7 +139,9 @@ def _type_joins(node: TypeDefinitionNode) -> Mapping[str, TypeJoin]:
     return joins
 
 
-def _names(node: TypeDefinitionNode, directive: str, argument: str) -> Mapping[str, tuple[str, ...]]:
+def _names(
+    node: TypeDefinitionNode, directive: str, argument: str
+) -> Mapping[str, tuple[str, ...]]:
     names: dict[str, tuple[str, ...]] = {}
     for applied in _applied(node, directive):
         name = str(applied[argument])

@@ -30,7 +30,8 @@ from dohost.federation.contract import JsonObject, Subgraph, SubgraphReply
 from dohost.federation.sdl.lenient import with_lookups
 from dohost.federation.sdl.model import SubgraphSchema, TypeDef
 from dohost.federation.sdl.parse import parse_subgraph
-from dohost.federation.subgraph_run import Compiler, Run, Selection
+from dohost.federation.subgraph_compile import Compiler, Selection
+from dohost.federation.subgraph_run import Run
 from dohost.memo import Memo
 
 _OPERATIONS: Memo[CompiledOperation] = Memo(entries_max=2_000)
@@ -132,7 +133,7 @@ def _compile(schema: ServiceSchema, text: str) -> CompiledOperation:
         for node in document.definitions
         if isinstance(node, FragmentDefinitionNode)
     }
-    compiler = Compiler(schema.types, fragments, sdl=schema.sdl)
+    compiler = Compiler(schema.types, fragments)
     root = operation.operation.value.capitalize()
     return CompiledOperation(
         kind=operation.operation.value,
@@ -143,5 +144,3 @@ def _compile(schema: ServiceSchema, text: str) -> CompiledOperation:
             if isinstance(definition.default_value, ValueNode)
         },
     )
-
-

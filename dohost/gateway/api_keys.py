@@ -104,7 +104,7 @@ def create_key(
 ) -> NewKey:
     """Make a key."""
     key_id = entropy.token(8).hex()
-    text = key_text(env, key_id, entropy)
+    text = key_text(env, key_id, entropy=entropy)
     record = KeyRecord(
         id=key_id,
         digest=digest_of(text, pepper),
@@ -126,7 +126,7 @@ def rotate_key(
         return "the key is in the configuration; change it there."
     if record.disabled:
         return "the key is revoked."
-    text = key_text(env, record.id, entropy)
+    text = key_text(env, record.id, entropy=entropy)
     rotated = msgspec.structs.replace(
         record,
         digest=digest_of(text, pepper),
@@ -183,7 +183,7 @@ def digest_of(text: str, pepper: str | None) -> str:
     return hmac.new(pepper.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
-def key_text(env: str, key_id: str, entropy: Entropy) -> str:
+def key_text(env: str, key_id: str, *, entropy: Entropy) -> str:
     """Return a new key."""
     secret = base64.urlsafe_b64encode(entropy.token(32)).rstrip(b"=").decode()
     body = f"dd_{env}_{key_id}_{secret}"

@@ -124,11 +124,11 @@ class Authenticator:
             return TokenFault("the algorithm is not the issuer's")
         if not await self._is_signed(token, issuer):
             return TokenFault("no key verifies the signature")
-        fault = claims_fault(token, issuer, self._clock.realtime_ns())
+        fault = claims_fault(token, issuer, now_ns=self._clock.realtime_ns())
         if fault is not None:
             return fault
         principal = principal_of(token, issuer)
-        self._remember(fingerprint, principal, token)
+        self._remember(fingerprint, principal, token=token)
         return principal
 
     async def _is_signed(self, token: Token, issuer: IssuerConfig) -> bool:
@@ -137,12 +137,12 @@ class Authenticator:
             secret = self._secrets.get(issuer.secret_env, "").encode()
             if len(secret) < HMAC_BYTES_MIN[token.alg]:
                 return False
-            return verified(algorithm, token, secret)
+            return verified(algorithm, token, key=secret)
         if issuer.public_key is not None:
             key = self._pem_key(issuer.public_key, token)
         else:
             key = await self._key_sets.find(issuer, kid=token.kid, alg=token.alg)
-        return key is not None and verified(algorithm, token, key)
+        return key is not None and verified(algorithm, token, key=key)
 
     def _pem_key(self, pem: str, token: Token) -> Jwk | None:
         """Return a PEM key as a JWK, so that it passes the same rules as any other."""
@@ -154,7 +154,7 @@ class Authenticator:
         key = parse_jwk({**material, "key_ops": None})
         return None if key is None else choose([key], kid=None, alg=token.alg)
 
-    def _remember(self, fingerprint: bytes, principal: Principal, token: Token) -> None:
+    def _remember(self, fingerprint: bytes, principal: Principal, *, token: Token) -> None:
         """Keep a positive verdict until the token expires, a minute at most."""
         exp = token.claims["exp"]
         assert isinstance(exp, (int, float))
@@ -169,7 +169,7 @@ class Authenticator:
         return problem("invalid-token", text, headers=challenge(self._config, text))
 
 
-def verified(algorithm: Algorithm, token: Token, key: Jwk | bytes) -> bool:
+def verified(algorithm: Algorithm, token: Token, *, key: Jwk | bytes) -> bool:
     """True if the signature is the key's; material that PyJWT refuses verifies nothing."""
     try:
         prepared = (

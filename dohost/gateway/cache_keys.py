@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from dohost.gateway.config_tables import PartitionScope
 
+NO_VARIATION = "[]"
 ESCAPE = re.compile(r"%[0-9a-fA-F]{2}")
 
 
@@ -73,6 +74,8 @@ def upper_escapes(text: str) -> str:
 
 def vary_key(vary: tuple[str, ...], headers: Mapping[str, str]) -> str | None:
     """Return the key of a variant, `None` for `Vary: *`; header names are in lower case."""
+    if not vary:
+        return NO_VARIATION
     names = sorted({name.lower() for name in vary})
     if "*" in names:
         return None

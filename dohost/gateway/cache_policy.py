@@ -71,10 +71,10 @@ def entry_for(
     `jitter` in [0, 1) shortens a configured lifetime by up to the configured share of it.
     """
     control = control_of(facts.headers)
-    refusal = refusal_of(facts, control, config)
+    refusal = refusal_of(facts, control, config=config)
     if refusal is not None:
         return NotStored(refusal)
-    lifetime = lifetime_of(facts, control, config, now_ns=now_ns)
+    lifetime = lifetime_of(facts, control, config=config, now_ns=now_ns)
     seconds = 0 if control.no_cache else lifetime.seconds
     if not lifetime.is_explicit:
         if facts.status not in HEURISTIC:
@@ -83,7 +83,7 @@ def entry_for(
     age_s = initial_age(facts.headers, now_ns)
     strict = control.must_revalidate or control.proxy_revalidate or control.no_cache
     strict = strict or control.s_maxage is not None
-    windows = (0, 0) if strict else stale_windows(facts.route, control, config)
+    windows = (0, 0) if strict else stale_windows(facts.route, control, config=config)
     if seconds <= age_s and not any(windows) and not has_validator(facts.headers):
         return NotStored("never fresh")
     fresh_until_ns = now_ns + (seconds - age_s) * SECOND_NS
@@ -96,7 +96,7 @@ def entry_for(
         must_revalidate=strict,
         initial_age_s=age_s,
         status=facts.status,
-        headers=kept_headers(facts.headers, control, config),
+        headers=kept_headers(facts.headers, control, config=config),
         tags=group_tags(facts.headers) | frozenset(facts.route.tags),
         vary=vary_names(facts.headers),
         path=facts.path,
@@ -126,7 +126,7 @@ def control_of(headers: Sequence[Header]) -> CacheControl:
     return parse_cache_control(values_of(headers, "cache-control"))
 
 
-def refusal_of(facts: ExchangeFacts, control: CacheControl, config: CacheConfig) -> str | None:
+def refusal_of(facts: ExchangeFacts, control: CacheControl, *, config: CacheConfig) -> str | None:
     """Return why the answer may not be stored at all."""
     request = parse_cache_control([facts.request_headers.get("cache-control", "")])
     credential = facts.request_headers.keys() & {"authorization", "x-api-key", "cookie"}
@@ -146,7 +146,7 @@ def refusal_of(facts: ExchangeFacts, control: CacheControl, config: CacheConfig)
 
 
 def lifetime_of(
-    facts: ExchangeFacts, control: CacheControl, config: CacheConfig, *, now_ns: int
+    facts: ExchangeFacts, control: CacheControl, *, config: CacheConfig, now_ns: int
 ) -> Lifetime:
     """Return how long the answer is fresh from its origin on (§4.2.1), else what is configured."""
     for seconds in (control.s_maxage, control.max_age):
@@ -169,7 +169,9 @@ def lifetime_of(
     return Lifetime(ttl, False)
 
 
-def stale_windows(route: RouteCache, control: CacheControl, config: CacheConfig) -> tuple[int, int]:
+def stale_windows(
+    route: RouteCache, control: CacheControl, *, config: CacheConfig
+) -> tuple[int, int]:
     """Return the seconds of stale-while-revalidate and stale-if-error (RFC 5861)."""
     swr, sie = control.stale_while_revalidate, control.stale_if_error
     if swr is None:
@@ -190,7 +192,7 @@ def initial_age(headers: Sequence[Header], now_ns: int) -> int:
 
 
 def kept_headers(
-    headers: Sequence[Header], control: CacheControl, config: CacheConfig
+    headers: Sequence[Header], control: CacheControl, *, config: CacheConfig
 ) -> tuple[Header, ...]:
     """Return what is stored of an answer's headers."""
     dropped = NOT_KEPT | control.fields

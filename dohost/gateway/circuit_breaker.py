@@ -90,11 +90,11 @@ def acquire(
         if rest > 0 and not state.is_eligible:
             return state, Rejected(state="open", retry_ms=rest)
         state = changed(state, "half-open", half_open_ok=0, leases=(), is_eligible=False)
-    return probe(state, config, now_ms, lease_ms)
+    return probe(state, config, now_ms=now_ms, lease_ms=lease_ms)
 
 
 def probe(
-    state: BreakerState, config: BreakerConfig, now_ms: int, lease_ms: int
+    state: BreakerState, config: BreakerConfig, *, now_ms: int, lease_ms: int
 ) -> tuple[BreakerState, Permit | Rejected]:
     """Take one of the places of a half-open breaker; expired leases have given theirs back."""
     live = tuple(lease for lease in state.leases if lease[1] > now_ms)
@@ -120,24 +120,28 @@ def report(
     slow = config.slow_call_ms is not None and now_ms - permit.started_ms >= config.slow_call_ms
     if state.state == "half-open":
         return report_probe(
-            state, config, permit, "failure" if slow and outcome == "ok" else outcome, now_ms
+            state,
+            config,
+            permit=permit,
+            outcome="failure" if slow and outcome == "ok" else outcome,
+            now_ms=now_ms,
         )
     if outcome == "ignored":
         return state
     if config.mode == "rate":
-        return report_rate(state, config, now_ms, failed=outcome == "failure", slow=slow)
-    return report_consecutive(state, config, now_ms, failed=outcome == "failure" or slow)
+        return report_rate(state, config, now_ms=now_ms, failed=outcome == "failure", slow=slow)
+    return report_consecutive(state, config, now_ms=now_ms, failed=outcome == "failure" or slow)
 
 
 def report_probe(
-    state: BreakerState, config: BreakerConfig, permit: Permit, outcome: Outcome, now_ms: int
+    state: BreakerState, config: BreakerConfig, *, permit: Permit, outcome: Outcome, now_ms: int
 ) -> BreakerState:
     """Count a probe. One whose lease is gone has been replaced and no longer counts."""
     leases = tuple(lease for lease in state.leases if lease[0] != permit.probe)
     if len(leases) == len(state.leases):
         return state
     if outcome == "failure":
-        return opened(state, config, now_ms)
+        return opened(state, config, now_ms=now_ms)
     good = state.half_open_ok + (outcome == "ok")
     if good >= config.half_open_max:
         return changed(
@@ -147,7 +151,7 @@ def report_probe(
 
 
 def report_consecutive(
-    state: BreakerState, config: BreakerConfig, now_ms: int, *, failed: bool
+    state: BreakerState, config: BreakerConfig, *, now_ms: int, failed: bool
 ) -> BreakerState:
     """Count failures in a row; those older than the window are forgotten."""
     if not failed:
@@ -155,11 +159,11 @@ def report_consecutive(
     recent = tuple(at for at in state.failures if now_ms - config.window_ms < at <= now_ms)
     failures = (*recent, now_ms)
     after = msgspec.structs.replace(state, failures=failures, last_failure_ms=now_ms)
-    return opened(after, config, now_ms) if len(failures) >= config.threshold else after
+    return opened(after, config, now_ms=now_ms) if len(failures) >= config.threshold else after
 
 
 def report_rate(
-    state: BreakerState, config: BreakerConfig, now_ms: int, *, failed: bool, slow: bool
+    state: BreakerState, config: BreakerConfig, *, now_ms: int, failed: bool, slow: bool
 ) -> BreakerState:
     """Count a call in the window of the last `size` calls or seconds."""
     second = now_ms // 1_000
@@ -185,7 +189,7 @@ def report_rate(
     slow_calls = sum(tally.slow for tally in tallies)
     is_slow = config.slow_call_ms is not None and slow_calls >= config.slow_rate * calls
     return (
-        opened(after, config, now_ms)
+        opened(after, config, now_ms=now_ms)
         if failures >= config.failure_rate * calls or is_slow
         else after
     )
@@ -198,7 +202,7 @@ def enough_calls(config: BreakerConfig) -> int:
     return config.min_calls
 
 
-def opened(state: BreakerState, config: BreakerConfig, now_ms: int) -> BreakerState:
+def opened(state: BreakerState, config: BreakerConfig, *, now_ms: int) -> BreakerState:
     """Return the breaker opened now; having stayed closed for the timeout resets the back-off."""
     calm = state.state == "closed" and (
         state.closed_ms is None or now_ms - state.closed_ms >= config.timeout_ms

@@ -94,9 +94,11 @@ def decode(
     merged = merge_variables(env_vars, findings)
     digest = hashlib.sha256(json.dumps(merged, sort_keys=True, default=str).encode()).hexdigest()
     spelled = spell_out(merged, findings)
-    config = read_table(GatewayConfig, {**spelled, "hash": digest}, "GATEWAY", findings)
+    config = read_table(
+        GatewayConfig, {**spelled, "hash": digest}, path="GATEWAY", findings=findings
+    )
     if config is not None:
-        check(config, bindings, findings)
+        check(config, bindings, findings=findings)
     if findings.problems or config is None:
         return tuple(findings.problems)
     return config
@@ -109,7 +111,7 @@ def merge_variables(env_vars: Mapping[str, object], findings: Findings) -> Plain
     for variable in sorted(env_vars):
         if variable in RESERVED or not (variable == "GATEWAY" or variable.startswith("GATEWAY_")):
             continue
-        tables = plain_tables(variable, env_vars[variable], findings)
+        tables = plain_tables(variable, env_vars[variable], findings=findings)
         for key, value in tables.items():
             name = names.get(key, key)
             held = merged.get(name)
@@ -126,7 +128,7 @@ def merge_variables(env_vars: Mapping[str, object], findings: Findings) -> Plain
     return merged
 
 
-def plain_tables(variable: str, value: object, findings: Findings) -> Plain:
+def plain_tables(variable: str, value: object, *, findings: Findings) -> Plain:
     """Return a variable's tables; a `GATEWAY_*` that isn't a table or JSON text isn't ours."""
     to_py = getattr(value, "to_py", None)
     if callable(to_py):
@@ -149,23 +151,23 @@ def plain_tables(variable: str, value: object, findings: Findings) -> Plain:
 def spell_out(merged: Plain, findings: Findings) -> Plain:
     """Return the tables with every short form in its long form."""
     tables = dict(merged)
-    services = named(tables, "services", findings)
+    services = named(tables, "services", findings=findings)
     tables["services"] = {name: service_table(name, item) for name, item in services.items()}
     tables["tenants"] = {
         name: {"tier": item} if isinstance(item, str) else item
-        for name, item in named(tables, "tenants", findings).items()
+        for name, item in named(tables, "tenants", findings=findings).items()
     }
     tables["mirror"] = {
         name: {"service": item} if isinstance(item, str) else item
-        for name, item in named(tables, "mirror", findings).items()
+        for name, item in named(tables, "mirror", findings=findings).items()
     }
     default_tiers = {name: {"rpm": tier.rpm, "burst": tier.burst} for name, tier in TIERS.items()}
-    tables["rate_limits"] = {**default_tiers, **named(tables, "rate_limits", findings)}
+    tables["rate_limits"] = {**default_tiers, **named(tables, "rate_limits", findings=findings)}
     tables["routes"] = spell_out_routes(tables, findings)
     return tables
 
 
-def named(tables: Plain, table: str, findings: Findings) -> Plain:
+def named(tables: Plain, table: str, *, findings: Findings) -> Plain:
     """Return a table of named things, empty if it is absent or wrong."""
     value = tables.get(table, {})
     if isinstance(value, Mapping):
@@ -190,7 +192,7 @@ def spell_out_routes(tables: Plain, findings: Findings) -> list[object]:
         if isinstance(item, Mapping) and "binding" in item:
             by_binding.setdefault(item["binding"], name)
     routes: list[object] = []
-    for pattern, item in named(tables, "routes", findings).items():
+    for pattern, item in named(tables, "routes", findings=findings).items():
         path = join("GATEWAY.routes", pattern)
         route = {"service": item} if isinstance(item, str) else item
         if not isinstance(route, Mapping):

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from dohost.gateway.config import GatewayConfig
 
 
-def check(config: GatewayConfig, bindings: frozenset[str] | None, findings: Findings) -> None:
+def check(config: GatewayConfig, bindings: frozenset[str] | None, *, findings: Findings) -> None:
     """Record everything wrong in a configuration whose types are right."""
     for service in config.services.values():
-        check_service(service, bindings, findings)
+        check_service(service, bindings, findings=findings)
     check_references(config, findings)
     for index, issuer in enumerate(config.auth.issuers):
-        check_issuer(issuer, f"GATEWAY.auth.issuers[{index}]", findings)
+        check_issuer(issuer, f"GATEWAY.auth.issuers[{index}]", findings=findings)
     check_uniqueness(config, findings)
     check_tenants(config, findings)
     check_cors(config, findings)
@@ -46,7 +46,7 @@ def check(config: GatewayConfig, bindings: frozenset[str] | None, findings: Find
 
 
 def check_service(
-    service: ServiceConfig, bindings: frozenset[str] | None, findings: Findings
+    service: ServiceConfig, bindings: frozenset[str] | None, *, findings: Findings
 ) -> None:
     """Record what is wrong with a service's name and target."""
     path = join("GATEWAY.services", service.name)
@@ -100,7 +100,7 @@ def check_references(config: GatewayConfig, findings: Findings) -> None:
             findings.add(path, f"no tier {tier!r}.", word=tier, known=config.rate_limits)
 
 
-def check_issuer(issuer: IssuerConfig, path: str, findings: Findings) -> None:
+def check_issuer(issuer: IssuerConfig, path: str, *, findings: Findings) -> None:
     """Record an issuer whose algorithms and keys don't fit together."""
     hmac = [name for name in issuer.algorithms if name.startswith("HS")]
     if not issuer.algorithms:

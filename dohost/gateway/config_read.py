@@ -49,7 +49,7 @@ def join(path: str, key: str) -> str:
     return f"{path}.{step}"
 
 
-def read_table(cls: type[Table], value: object, path: str, findings: Findings) -> Table | None:
+def read_table(cls: type[Table], value: object, *, path: str, findings: Findings) -> Table | None:
     """Return `value` as a `cls`, or `None` after recording why not."""
     if not isinstance(value, Mapping):
         findings.add(path, f"expected a table, got {kind_of(value)}.")
@@ -65,7 +65,9 @@ def read_table(cls: type[Table], value: object, path: str, findings: Findings) -
         elif name in found:
             findings.add(join(path, str(key)), f"{name} is set twice.")
         else:
-            found[name] = read_value(fields[name].type, item, join(path, str(key)), findings)
+            found[name] = read_value(
+                fields[name].type, item, path=join(path, str(key)), findings=findings
+            )
     for name, field in fields.items():
         if field.required and name not in found:
             findings.add(join(path, name), "is required.")
@@ -75,41 +77,41 @@ def read_table(cls: type[Table], value: object, path: str, findings: Findings) -
     return cls(**found)
 
 
-def read_value(kind: object, value: object, path: str, findings: Findings) -> object:
+def read_value(kind: object, value: object, *, path: str, findings: Findings) -> object:
     """Return `value` as a `kind`, or `MISSING` after recording why not."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType) and NoneType in arguments:
         if value is None:
             return None
         rest = [argument for argument in arguments if argument is not NoneType]
-        return read_value(rest[0], value, path, findings)
+        return read_value(rest[0], value, path=path, findings=findings)
     if isinstance(kind, type) and issubclass(kind, Struct):
-        table = read_table(kind, value, path, findings)
+        table = read_table(kind, value, path=path, findings=findings)
         return MISSING if table is None else table
     if origin is tuple and is_table(arguments[0]) and isinstance(value, (list, tuple)):
         items = [
-            read_value(arguments[0], item, f"{path}[{index}]", findings)
+            read_value(arguments[0], item, path=f"{path}[{index}]", findings=findings)
             for index, item in enumerate(value)
         ]
         return MISSING if MISSING in items else tuple(items)
     if origin is not None and is_mapping(origin) and is_table(arguments[1]):
-        return read_named(cast("type[Struct]", arguments[1]), value, path, findings)
-    return read_leaf(kind, value, path, findings)
+        return read_named(cast("type[Struct]", arguments[1]), value, path=path, findings=findings)
+    return read_leaf(kind, value, path=path, findings=findings)
 
 
-def read_named(cls: type[Table], value: object, path: str, findings: Findings) -> object:
+def read_named(cls: type[Table], value: object, *, path: str, findings: Findings) -> object:
     """Return a map of tables, or `MISSING` after recording why not."""
     if not isinstance(value, Mapping):
         findings.add(path, f"expected a table, got {kind_of(value)}.")
         return MISSING
     items = {
-        str(name): read_table(cls, item, join(path, str(name)), findings)
+        str(name): read_table(cls, item, path=join(path, str(name)), findings=findings)
         for name, item in value.items()
     }
     return MISSING if None in items.values() else items
 
 
-def read_leaf(kind: object, value: object, path: str, findings: Findings) -> object:
+def read_leaf(kind: object, value: object, *, path: str, findings: Findings) -> object:
     """Return a scalar or a list of scalars, or `MISSING` after recording why not."""
     try:
         return msgspec.convert(value, cast("type[object]", kind))

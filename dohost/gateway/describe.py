@@ -77,6 +77,8 @@ def _describe_method(method: ExposedMethod) -> MethodDescription:
 
 
 def _schema(hint: object, *, is_input: bool) -> dict[str, object]:
+    if hint is object:
+        return {}
     try:
         return msgspec.json.schema(hint)
     except TypeError:

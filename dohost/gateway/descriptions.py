@@ -15,6 +15,7 @@ from dohost.gateway.config_tables import ServiceConfig
 from dohost.gateway.describe import MethodDescription, ServiceDescription
 from dohost.gateway.problems import Problem
 from dohost.gateway.upstream import DESCRIBE_OBJECT, Answered, Sent, Stub, Target
+from dohost.telemetry import Log
 
 StubOf = Callable[[Target], Stub]
 
@@ -29,9 +30,10 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 class Descriptions:
     """Descriptions of services, by name."""
 
-    def __init__(self, stub_of: StubOf, *, clock: Clock) -> None:
+    def __init__(self, stub_of: StubOf, *, clock: Clock, log: Log) -> None:
         self._stub_of = stub_of
         self._clock = clock
+        self._log = log
         self._offers: dict[str, Offer] = {}
 
     def known(self, service: str) -> Offer | None:
@@ -51,6 +53,9 @@ class Descriptions:
         )
         ended = await sent.outcome(service.name)
         if not isinstance(ended, Answered):
+            self._log.event(
+                "service.undescribed", level="error", service=service.name, cause=str(ended.cause)
+            )
             return ended.problem
         description = msgspec.convert(ended.value, ServiceDescription)
         offer = Offer(

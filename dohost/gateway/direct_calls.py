@@ -11,10 +11,10 @@ import msgspec
 from dohost.clock import Clock
 from dohost.gateway.caller import Caller
 from dohost.gateway.calls import CallSpec
+from dohost.gateway.config import GatewayConfig
 from dohost.gateway.problems import Problem
 from dohost.gateway.replies import result_of
 from dohost.gateway.service_error import ServiceError
-from dohost.gateway.settings import settings_of
 from dohost.gateway.upstream import (
     Answered,
     Sent,
@@ -31,8 +31,9 @@ NS_PER_MS = 1_000_000
 class DirectCalls:
     """Runs calls from inside a service."""
 
-    def __init__(self, env: object, caller: Caller, *, clock: Clock) -> None:
+    def __init__(self, env: object, config: GatewayConfig, *, caller: Caller, clock: Clock) -> None:
         self._env = env
+        self._config = config
         self._caller = caller
         self._clock = clock
 
@@ -54,7 +55,7 @@ class DirectCalls:
         return msgspec.json.decode(result_of(ended.value))
 
     def _target(self, spec: CallSpec) -> Target:
-        service = settings_of(self._env).config.services.get(spec.service)
+        service = self._config.services.get(spec.service)
         if service is None or service.binding is None:
             raise ServiceError(
                 404, "unknown-service", f"No service object is named {spec.service!r}."

@@ -59,7 +59,7 @@ class Dispatcher:
         self._env = env
         self._breakers = breakers
         self._clock = clock
-        self._log = log
+        self.log = log
 
     def begin(self, target: Target, start: Start, *, timeout_s: float) -> Pending | Problem:
         """Start a call on a service object, or say why its breaker forbids it."""
@@ -85,7 +85,7 @@ class Dispatcher:
 
     def record(self, grant: Grant, failed: Failed) -> None:
         """Log one failure, with the cause that the client is not told."""
-        self._log.event(
+        self.log.event(
             "upstream.failed",
             level="error",
             service=grant.target.service.name,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import msgspec
 from workers import ReadableStream, Request, Response, fetch
 
+from dohost.gateway.bodies import read_bounded
 from dohost.gateway.caller import CONTEXT_HEADER, PREFIX_HEADER, encode_header
 from dohost.gateway.config_tables import ServiceConfig
 from dohost.gateway.dispatch import Dispatcher
@@ -31,6 +32,13 @@ STREAMED = (
     "video/",
     "application/octet-stream",
 )
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a request may be and how long its answer may take."""
+
+    body_bytes_max: int
+    timeout_s: float
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,13 +61,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def forward(
-    exchange: Exchange, match: Match, *, target: Target, dispatcher: Dispatcher, timeout_s: float
+    exchange: Exchange, match: Match, *, target: Target, dispatcher: Dispatcher, limits: Bounds
 ) -> Answer | Problem:
     """Send the request to the route's service and return its answer."""
-    service = target.service
+    service, timeout_s = target.service, limits.timeout_s
     path = rewrite_path(match) or "/"
     headers = _request_headers(exchange, match)
-    body = None if exchange.method in BODILESS else exchange.request.body
+    body = None
+    if exchange.method not in BODILESS:
+        read = await read_bounded(exchange.request, limits.body_bytes_max)
+        if isinstance(read, Problem):
+            return read
+        body = read or None
     query = f"?{exchange.query_text}" if exchange.query_text else ""
     if service.url is not None:
         url = service.url.rstrip("/") + path + query

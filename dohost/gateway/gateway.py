@@ -24,7 +24,7 @@ from dohost.gateway.caller import CONTEXT_HEADER
 from dohost.gateway.calls import Services
 from dohost.gateway.cors import cors_headers
 from dohost.gateway.exchange import Exchange, header_map
-from dohost.gateway.forward import Answer, forward, route_target
+from dohost.gateway.forward import Answer, Bounds, forward, route_target
 from dohost.gateway.identity import Identity, decode_identity, local_identity
 from dohost.gateway.parts import Parts
 from dohost.gateway.paths import BadPath, canonical_path
@@ -175,7 +175,10 @@ class Gateway(DurableObject):
             match,
             target=target,
             dispatcher=self._parts.dispatcher,
-            timeout_s=exchange.remaining_s(self.clock.realtime_ns(), timeout_ms=timeout_ms),
+            limits=Bounds(
+                body_bytes_max=config.limits.body_bytes_max,
+                timeout_s=exchange.remaining_s(self.clock.realtime_ns(), timeout_ms=timeout_ms),
+            ),
         )
 
     def _finish(
@@ -190,6 +193,8 @@ class Gateway(DurableObject):
             ("X-Request-Id", exchange.identity.request_id),
         )
         if isinstance(answered, Answer):
+            if exchange.method == "HEAD":
+                answered = msgspec.structs.replace(answered, body=b"")
             return answered.to_response(headers)
         told = msgspec.structs.replace(answered, headers=(*answered.headers, *headers))
         return told.to_response(instance=exchange.path.raw, request_id=exchange.identity.request_id)

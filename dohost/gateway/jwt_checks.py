@@ -95,7 +95,7 @@ def header_fault(header: dict[str, object]) -> TokenFault | None:
     return None
 
 
-def claims_fault(token: Token, issuer: IssuerConfig, now_ns: int) -> TokenFault | None:
+def claims_fault(token: Token, issuer: IssuerConfig, *, now_ns: int) -> TokenFault | None:
     """Return what is wrong with the claims of a token whose signature is good."""
     claims, now = token.claims, now_ns / 1e9
     for name in ("exp", "nbf", "iat"):

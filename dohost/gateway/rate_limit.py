@@ -211,11 +211,11 @@ class Limiter:
         if rpm == 0:
             return nothing(policy)
         if policy.algorithm == "gcra":
-            return self._bucket_state(policy, rpm, now, cost=cost)
-        window = self._window_state(policy, rpm, now, cost=cost)
+            return self._bucket_state(policy, rpm, now=now, cost=cost)
+        window = self._window_state(policy, rpm, now=now, cost=cost)
         if policy.algorithm == "window":
             return window
-        bucket = self._bucket_state(policy, rpm, now, cost=cost)
+        bucket = self._bucket_state(policy, rpm, now=now, cost=cost)
         return LimitState(
             policy=policy,
             limit=rpm,
@@ -227,7 +227,7 @@ class Limiter:
             retry_ns=max(bucket.retry_ns, window.retry_ns),
         )
 
-    def _bucket_state(self, policy: LimitPolicy, rpm: int, now: int, *, cost: int) -> LimitState:
+    def _bucket_state(self, policy: LimitPolicy, rpm: int, *, now: int, cost: int) -> LimitState:
         burst, interval = policy.tier.burst, gcra.interval_of(rpm)
         debt = self._bucket(policy.key).debt(now, interval=interval, burst=burst)
         return LimitState(
@@ -241,7 +241,7 @@ class Limiter:
             retry_ns=gcra.retry_after(debt, cost, interval=interval, burst=burst),
         )
 
-    def _window_state(self, policy: LimitPolicy, rpm: int, now: int, *, cost: int) -> LimitState:
+    def _window_state(self, policy: LimitPolicy, rpm: int, *, now: int, cost: int) -> LimitState:
         burst = policy.tier.burst
         limit = rpm + burst if policy.algorithm == "window" else rpm
         counts = sliding_window.pruned(self._bucket(policy.key).slots, now)

@@ -178,10 +178,10 @@ class RouteTable:
     ) -> Match | NotFound | MethodNotAllowed:
         """Return the route for a request."""
         allow: set[str] = set()
-        for leaf, values, taken in self._candidates(self._root, path.segments, 0, ()):
+        for leaf, values, taken in self._candidates(self._root, path.segments, index=0, values=()):
             objection = leaf.objection(method, facts)
             if objection is None:
-                return found(leaf, path, values, taken)
+                return found(leaf, path, values=values, taken=taken)
             if objection is METHOD_OBJECTION:
                 allow |= leaf.pattern.methods
         if not allow:
@@ -197,7 +197,7 @@ class RouteTable:
         verdicts: list[RouteVerdict] = []
         winner: Leaf | None = None
         seen: set[int] = set()
-        for leaf, _, _ in self._candidates(self._root, path.segments, 0, ()):
+        for leaf, _, _ in self._candidates(self._root, path.segments, index=0, values=()):
             seen.add(leaf.order)
             reason = leaf.objection(method, facts)
             chosen = reason is None and winner is None
@@ -213,7 +213,7 @@ class RouteTable:
         return (*verdicts, *(verdict(leaf, "has another path") for leaf in others))
 
     def _candidates(
-        self, node: Node, segments: tuple[str, ...], index: int, values: tuple[str, ...]
+        self, node: Node, segments: tuple[str, ...], *, index: int, values: tuple[str, ...]
     ) -> Iterator[tuple[Leaf, tuple[str, ...], int]]:
         """Yield the routes that have the path, most specific first, with their parameters' values
         and the number of segments before the wildcard (-1: no wildcard)."""
@@ -227,19 +227,21 @@ class RouteTable:
         segment = segments[index]
         literal = node.literals.get(segment)
         if literal is not None:
-            yield from self._candidates(literal, segments, index + 1, values)
+            yield from self._candidates(literal, segments, index=index + 1, values=values)
         if segment:
             for known, child in node.typed:
                 if known.test is not None and known.test.fullmatch(segment):
-                    yield from self._candidates(child, segments, index + 1, (*values, segment))
+                    yield from self._candidates(
+                        child, segments, index=index + 1, values=(*values, segment)
+                    )
             if node.parameter is not None:
                 taken = (*values, segment)
-                yield from self._candidates(node.parameter, segments, index + 1, taken)
+                yield from self._candidates(node.parameter, segments, index=index + 1, values=taken)
         for leaf in node.wild:
             yield leaf, values, index
 
 
-def found(leaf: Leaf, path: CanonicalPath, values: tuple[str, ...], taken: int) -> Match:
+def found(leaf: Leaf, path: CanonicalPath, *, values: tuple[str, ...], taken: int) -> Match:
     """Return the match: raw text is cut at segment boundaries, parameters are decoded."""
     params = dict(zip(leaf.pattern.names, values, strict=True)) if values else {}
     if taken < 0:

@@ -23,6 +23,7 @@ from dohost.gateway.caller import (
     current_caller,
 )
 from dohost.gateway.calls import Services
+from dohost.gateway.config import GatewayConfig
 from dohost.gateway.describe import describe
 from dohost.gateway.direct_calls import DirectCalls
 from dohost.gateway.graphql_service import run_operation
@@ -46,6 +47,7 @@ class Service(DurableObject):
     clock: ClassVar[Clock] = SystemClock()
     gateway_registry: ClassVar[Registry] = Registry({}, {})
     _is_set_up = False
+    _config: GatewayConfig | None = None
 
     def __init_subclass__(cls, **keywords: object) -> None:
         super().__init_subclass__(**keywords)
@@ -62,8 +64,10 @@ class Service(DurableObject):
     @property
     def services(self) -> Services:
         """Handles on the other services, called directly with this call's deadline and trace."""
-        runner = DirectCalls(self.env, self.caller, clock=self.clock)
-        return Services(runner, settings_of(self.env).config.services)
+        if self._config is None:
+            self._config = settings_of(self.env).config
+        runner = DirectCalls(self.env, self._config, caller=self.caller, clock=self.clock)
+        return Services(runner, self._config.services)
 
     async def fetch(self, request: Request) -> Response:
         """Serve the exposed methods as REST; override it to take requests as they come."""

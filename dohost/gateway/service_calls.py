@@ -51,7 +51,7 @@ class ServiceCalls:
         self._dispatcher = dispatcher
         self._cache = cache
         self._clock = clock
-        self._descriptions = Descriptions(dispatcher.stub, clock=clock)
+        self._descriptions = Descriptions(dispatcher.stub, clock=clock, log=dispatcher.log)
 
     async def learn(self, services: Iterable[str]) -> None:
         """Make the descriptions of these services known, asking those that are not, all at once."""

@@ -7,10 +7,13 @@ by content.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import msgspec
 
 from dohost.errors import ConfigError
-from dohost.gateway.config import ConfigProblem, GatewayConfig, decode
+from dohost.gateway.config import RESERVED, ConfigProblem, GatewayConfig, decode
 from dohost.gateway.routes import RouteTable
 from dohost.gateway.versions import check_versions
 from dohost.memo import Memo
@@ -25,13 +28,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     routes: RouteTable
 
 
-_memo: Memo[Settings] = Memo(entries_max=64)
+_memo: Memo[Settings | tuple[ConfigProblem, ...]] = Memo(entries_max=64)
 
 
 def gateway_variables(env: object) -> dict[str, object]:
     """Return the variables of `env` that configure the gateway, as they arrived."""
     names = [name for name in dir(env) if name == VARIABLE or name.startswith(VARIABLE + "_")]
-    return {name: getattr(env, name) for name in names}
+    return {name: _plain(getattr(env, name)) for name in names}
+
+
+def _plain(value: object) -> object:
+    """Return a variable as plain Python; on Cloudflare, JSON variables arrive as proxies."""
+    to_py = getattr(value, "to_py", None) if not isinstance(value, str) else None
+    return to_py() if callable(to_py) else value
 
 
 def object_bindings(env: object) -> frozenset[str] | None:
@@ -64,16 +73,23 @@ def secret_of(env: object, name: str) -> str | None:
 
 
 def _read(env: object) -> Settings | tuple[ConfigProblem, ...]:
-    config = decode(gateway_variables(env), bindings=object_bindings(env))
+    variables, bindings = gateway_variables(env), object_bindings(env)
+    plain = {name: value for name, value in variables.items() if name not in RESERVED}
+    key = (json.dumps(plain, sort_keys=True, default=str), bindings)
+    return _memo.get_or_make(key, lambda: _decode(variables, bindings))
+
+
+def _decode(
+    variables: Mapping[str, object], bindings: frozenset[str] | None
+) -> Settings | tuple[ConfigProblem, ...]:
+    config = decode(variables, bindings=bindings)
     if not isinstance(config, GatewayConfig):
         return config
     problems = check_versions(config.versions)
     routes = RouteTable.compile(config.routes, strict_wildcard=config.strict_wildcard)
     if not isinstance(routes, RouteTable):
         return (*problems, *routes)
-    if problems:
-        return problems
-    return _memo.get_or_make(config.hash, lambda: Settings(config=config, routes=routes))
+    return problems or Settings(config=config, routes=routes)
 
 
 def secrets_named(env: object, names: frozenset[str]) -> dict[str, str]:

@@ -67,7 +67,7 @@ def derive_tenant(
     runtime: Mapping[str, TenantConfig] = NO_TENANTS,
 ) -> Tenancy | Problem:
     """Return whose request it is; `runtime` are tenants made at runtime. Header names in lower case."""
-    claim = claim_of(config, principal, headers, peer)
+    claim = claim_of(config, principal, headers=headers, peer=peer)
     if isinstance(claim, Problem):
         return claim
     if not is_tenant_id(claim.tenant):
@@ -75,14 +75,14 @@ def derive_tenant(
     known = config.tenants.get(claim.tenant) or runtime.get(claim.tenant)
     if known is not None and known.disabled:
         return problem("tenant-disabled")
-    return tenancy_of(config, claim, known, peer)
+    return tenancy_of(config, claim, known=known, peer=peer)
 
 
 def claim_of(
-    config: GatewayConfig, principal: Principal, headers: Mapping[str, str], peer: PeerFacts
+    config: GatewayConfig, principal: Principal, *, headers: Mapping[str, str], peer: PeerFacts
 ) -> Claim | Problem:
     """Return the first source that names a tenant, having checked that no header contradicts it."""
-    proven = proven_claim(config, principal, peer)
+    proven = proven_claim(config, principal, peer=peer)
     asked, tier = headers.get(TENANT_HEADER), headers.get(TIER_HEADER)
     trust = header_trust(config, peer)
     if proven is not None and proven.source in ("api-key", "jwt"):
@@ -104,7 +104,7 @@ def claim_of(
     return Claim(ANONYMOUS_TENANT, "anonymous", tier)
 
 
-def proven_claim(config: GatewayConfig, principal: Principal, peer: PeerFacts) -> Claim | None:
+def proven_claim(config: GatewayConfig, principal: Principal, *, peer: PeerFacts) -> Claim | None:
     """Return the tenant that credential, certificate or host prove."""
     if principal.tenant is not None and principal.kind in ("api-key", "jwt"):
         source: Source = "api-key" if principal.kind == "api-key" else "jwt"
@@ -129,7 +129,7 @@ def header_trust(config: GatewayConfig, peer: PeerFacts) -> Literal["header", "d
 
 
 def tenancy_of(
-    config: GatewayConfig, claim: Claim, known: TenantConfig | None, peer: PeerFacts
+    config: GatewayConfig, claim: Claim, *, known: TenantConfig | None, peer: PeerFacts
 ) -> Tenancy:
     """Return the tenant with its plan, its gateway object and its bucket."""
     anonymous = claim.source == "anonymous"
@@ -146,7 +146,7 @@ def tenancy_of(
         tier=tier,
         plan=sharded(own or config.rate_limits[tier], 1 if anonymous else shards_of(config)),
         source=claim.source,
-        shard=shard_of(config, claim, address),
+        shard=shard_of(config, claim, address=address),
         limit_key=f"ip:{address}" if anonymous else f"tenant:{claim.tenant}",
         warnings=warnings,
     )
@@ -157,7 +157,7 @@ def shards_of(config: GatewayConfig) -> int:
     return config.shards if config.sharding == "tenant" else 1
 
 
-def shard_of(config: GatewayConfig, claim: Claim, address: str) -> str:
+def shard_of(config: GatewayConfig, claim: Claim, *, address: str) -> str:
     """Return the name of the gateway object; "$" and "~" can't occur in a tenant's id."""
     if config.sharding == "single":
         return "main"

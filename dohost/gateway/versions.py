@@ -69,10 +69,10 @@ def resolve_version(
     if not config.supported:
         return ResolvedVersion(version=None, source="none")
     named: list[tuple[str, str]] = []
-    for source, text in requested(config, path, headers, query):
+    for source, text in requested(config, path, headers=headers, query=query):
         name = known_name(config, text)
         if name is None:
-            return unknown_version(config, source, text)
+            return unknown_version(config, source, text=text)
         named.append((source, name))
     if len({name for _, name in named}) > 1:
         sources = dict(named)
@@ -81,14 +81,16 @@ def resolve_version(
     vary = (*config.headers, *(("Accept",) if config.media_type else ()))
     if named:
         source, name = named[0]
-        return in_force(config, name, source, () if source == "path" else vary, now_ns)
+        return in_force(
+            config, name, source=source, vary=() if source == "path" else vary, now_ns=now_ns
+        )
     if config.default is None:
         return ResolvedVersion(version=None, source="none", vary=vary)
-    return in_force(config, config.default, "default", vary, now_ns)
+    return in_force(config, config.default, source="default", vary=vary, now_ns=now_ns)
 
 
 def requested(
-    config: VersionsConfig, path: str, headers: Mapping[str, str], query: Mapping[str, str]
+    config: VersionsConfig, path: str, *, headers: Mapping[str, str], query: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
     """Yield each version that the request names, with where it does, strongest first."""
     in_path = path_version(config, path)
@@ -124,7 +126,7 @@ def known_name(config: VersionsConfig, text: str) -> str | None:
     return next((form for form in forms if form in config.supported), None)
 
 
-def unknown_version(config: VersionsConfig, source: str, text: str) -> Problem:
+def unknown_version(config: VersionsConfig, source: str, *, text: str) -> Problem:
     """Return 404 for a version in the URL and 406 for one in a header."""
     slug = "unknown-version" if source in ("path", "query") else "unsupported-version"
     detail = f"There is no API version {text[:64]!r}."
@@ -132,7 +134,7 @@ def unknown_version(config: VersionsConfig, source: str, text: str) -> Problem:
 
 
 def in_force(
-    config: VersionsConfig, name: str, source: str, vary: tuple[str, ...], now_ns: int
+    config: VersionsConfig, name: str, *, source: str, vary: tuple[str, ...], now_ns: int
 ) -> ResolvedVersion | Problem:
     """Return the version with its headers, or 410 after its sunset."""
     version = config.supported[name]

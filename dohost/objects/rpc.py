@@ -4,15 +4,15 @@ Callable are plain functions written in the class body of the user's class or of
 `DurableObject` itself), whose name does not begin with an underscore and is not reserved. The table is
 built once per class; a name from outside is only ever looked up in it.
 
-A call starts when it is made. Its `Reply` is awaitable any number of times; a reply that is already
-there is returned without a trip through the event loop.
+A call starts when it is made. Its `Reply` may be awaited any number of times; one that is already there is
+returned without a trip through the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from types import FunctionType
 
 from dohost.errors import AbortError, DohostError, JsException, JsTypeError
@@ -88,51 +88,21 @@ def to_remote_error(error: BaseException, object_id: str | None) -> JsException:
     return remote
 
 
-class Reply:
-    """The outcome of a call that has been made; await it for the value or the error."""
+class Reply(asyncio.Future[object]):
+    """The outcome of a call that has been made; await it for the value or the error.
 
-    __slots__ = ("_error", "_is_done", "_loop", "_value", "future")
+    It is a future of the caller's own: cancelling the caller cancels this and not the callee, `gather`
+    takes it without making a task, and an error that nobody ever asks for is reported by asyncio.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._is_done = False
-        self._value: object = None
-        self._error: BaseException | None = None
-        self.future: asyncio.Future[object] | None = None
-
-    def done(self) -> bool:
-        """Return whether the outcome is known."""
-        return self._is_done
+    __slots__ = ()
 
     def resolve(self, value: object) -> None:
-        """Give the value; a second outcome is ignored."""
-        if self._is_done:
-            return
-        self._is_done = True
-        self._value = value
-        future = self.future
-        if future is not None and not future.done():
-            future.set_result(value)
+        """Give the value; a second outcome, or one that comes after a cancellation, is ignored."""
+        if not self.done():
+            self.set_result(value)
 
     def reject(self, error: BaseException) -> None:
-        """Give the error; if nobody ever asks for it, asyncio's own handler reports it."""
-        if self._is_done:
-            return
-        self._is_done = True
-        self._error = error
-        future = self.future
-        if future is None:
-            future = self.future = self._loop.create_future()
-        if not future.done():
-            future.set_exception(error)
-
-    def __await__(self) -> Generator[object, None, object]:
-        if self._is_done and self._error is None:
-            return self._value
-        future = self.future
-        if future is None or future.cancelled():
-            # The caller's own future: cancelling the caller must not cancel the callee, nor others.
-            future = self.future = self._loop.create_future()
-            if self._error is not None:
-                future.set_exception(self._error)
-        return (yield from future.__await__())
+        """Give the error, under the same rule."""
+        if not self.done():
+            self.set_exception(error)

@@ -239,7 +239,7 @@ class Actor:
 
     def committed_so_far(self) -> Awaitable[None]:
         """Return an awaitable that is done when every write made so far is durable."""
-        reply = Reply(self.loop)
+        reply = Reply(loop=self.loop)
         latest = self.line.latest()
         if latest is None:
             reply.resolve(None)

@@ -30,7 +30,7 @@ class AlarmRuns:
             return AlarmOutcome(AlarmEnd.host_failed)
         actor = object_class.actor(DurableObjectId(key.object_id, name=key.name))
         run = _Run(actor, attempt, self._parts.clock.realtime_ns() // 1_000_000)
-        reply = Reply(self._parts.loop)
+        reply = Reply(loop=self._parts.loop)
         actor.deliver(run.entry, _AlarmSink(actor, reply))
         try:
             await reply
@@ -46,7 +46,7 @@ class AlarmRuns:
         """Delete the alarm from the object's file."""
         object_class = self._classes[key.unique_key]
         actor = object_class.actor(DurableObjectId(key.object_id, name=key.name))
-        reply = Reply(self._parts.loop)
+        reply = Reply(loop=self._parts.loop)
 
         async def delete() -> None:
             await actor.storage.deleteAlarm()

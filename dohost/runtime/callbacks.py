@@ -38,7 +38,7 @@ class RemoteFunction(ByReference):
         copies = [clone(value, wrap=wrap_for_call) for value in args]
         owner = self._owner
         loop = asyncio.get_running_loop()
-        reply = Reply(loop)
+        reply = Reply(loop=loop)
         sink = _CallbackSink(reply)
         if owner is None:
             # In the context that it came from, and never as a turn of the object that calls it.

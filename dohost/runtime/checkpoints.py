@@ -10,6 +10,7 @@ import asyncio
 from concurrent.futures import Executor
 from typing import Protocol
 
+from dohost.errors import StorageFailure
 from dohost.telemetry import Log
 
 WAL_PAGES_MAX = 1000
@@ -63,11 +64,14 @@ class Checkpointer:
         self._running.discard(owner)
         release()
         error = None if done.cancelled() else done.exception()
+        try:
+            if error is None and owner.broken is None and not owner.is_evicted:
+                owner.database.checkpoint_finish()
+        except StorageFailure as failure:
+            error = failure
         if error is not None:
             # The log keeps growing and the next commit tries again; no data is at risk.
             self._log.event("storage.checkpoint_failed", level="warn", error=repr(error))
-        elif owner.broken is None and not owner.is_evicted:
-            owner.database.checkpoint_finish()
 
 
 def _two_passes(database: Checkpointed) -> None:

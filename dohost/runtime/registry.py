@@ -169,7 +169,7 @@ class ObjectClass:
         self, stub: DurableObjectStub, method: str, args: tuple[object, ...]
     ) -> Awaitable[object]:
         """Start an RPC call on the object of `stub` now."""
-        reply = Reply(self.parts.loop)
+        reply = Reply(loop=self.parts.loop)
         if args:
             args = copy_arguments(args)
         self._leave_caller(
@@ -182,7 +182,7 @@ class ObjectClass:
 
     def fetch(self, stub: DurableObjectStub, request: Request) -> Awaitable[Response]:
         """Start a fetch on the object of `stub` now."""
-        reply = Reply(self.parts.loop)
+        reply = Reply(loop=self.parts.loop)
 
         def deliver(actor: Actor) -> None:
             actor.deliver(lambda: self._call_fetch(actor, request), FetchSink(actor, reply))

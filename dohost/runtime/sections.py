@@ -57,7 +57,7 @@ class Section:
         self._resets = resets
         self._scope: Scope | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.reply = Reply(owner.loop)
+        self.reply = Reply(loop=owner.loop)
         owner.gate.wait_start(self._parent, self)
 
     def proceed(self) -> None:

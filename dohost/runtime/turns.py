@@ -118,7 +118,7 @@ class Turn(asyncio.Future[object]):
     def __init__(
         self,
         owner: TurnOwner,
-        entry: Callable[[], object] | Coroutine[object, object, object],
+        entry: Callable[[], object] | None,
         *,
         nesting: Nesting,
         loop: asyncio.AbstractEventLoop,
@@ -131,12 +131,9 @@ class Turn(asyncio.Future[object]):
         self._loop_ref = loop
         self._nesting = nesting
         self._context = context
+        # An event calls its entry at its first step; a task of user code has its coroutine already.
+        self._entry = entry
         self._coro: Coroutine[object, object, object] | None = None
-        self._entry: Callable[[], object] | None = None
-        if isinstance(entry, CoroutineType):
-            self._coro = entry
-        else:
-            self._entry = entry  # type: ignore[assignment] # coroutines were taken above
         self._fut_waiter: asyncio.Future[object] | None = None
         self._woken: asyncio.Future[object] | None = None
         self._must_cancel = False
@@ -169,7 +166,7 @@ class Turn(asyncio.Future[object]):
     def resume_if_waiting_for(self, reply: Reply) -> None:
         """Continue before every waiter, if it is `reply` that this turn awaits, and it is there."""
         waiter = self._fut_waiter
-        if waiter is not None and waiter is reply.future and waiter.done():
+        if waiter is not None and waiter is reply and waiter.done():
             self._woken = waiter
             self._fut_waiter = None
             self.proceed()
@@ -440,11 +437,12 @@ def task_factory(nesting: Nesting) -> Callable[..., asyncio.Future[object]]:
             coro = _await(coro)
         turn = Turn(
             owner,
-            coro,
+            None,
             nesting=nesting,
             loop=loop,
             context=contextvars.copy_context() if context is None else context,
         )
+        turn._coro = coro
         if current is not None:
             turn.scope = current.scope
         name = options.get("name")

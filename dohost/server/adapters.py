@@ -31,7 +31,7 @@ from dohost.server.client_address import (
     stripped,
 )
 from dohost.server.connection import FIELDS_TOO_LARGE, Connection
-from dohost.server.exchange import SENT_CLOSE, SENT_KEEP, Exchange, Sent
+from dohost.server.exchange import SENT_CLOSE, SENT_KEEP, ClientGone, Exchange, Sent
 from dohost.server.limits import Limits, header_bytes
 from dohost.server.problems import Problem, encode_problem
 from dohost.server.target import BadTarget, is_authority, url_of
@@ -166,7 +166,7 @@ def can_keep(exchange: Exchange) -> bool:
 
 
 async def send_response(exchange: Exchange, response: FetchResponse) -> Sent:
-    """Write a response. Raises: ConnectionError if the client is gone, ValueError for bad fields.
+    """Write a response. Raises: ClientGone; ValueError for bad fields.
 
     If it raises with `exchange.has_answered` set, a part may have gone out: close the connection.
     """
@@ -191,7 +191,7 @@ async def send_response(exchange: Exchange, response: FetchResponse) -> Sent:
 
 
 def write_all(exchange: Exchange, head: bytes, body: bytes | None) -> None:
-    """Write a whole answer at once. Raises: ConnectionResetError if the client is gone."""
+    """Write a whole answer at once. Raises: ClientGone."""
     transport = _transport_of(exchange)
     exchange.has_answered = True
     if not body:
@@ -282,5 +282,5 @@ def _write_chunk(exchange: Exchange, chunk: bytes, *, is_chunked: bool) -> None:
 def _transport_of(exchange: Exchange) -> asyncio.Transport:
     transport = exchange.connection.transport
     if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client is gone")
+        raise ClientGone("the client is gone")
     return transport

@@ -30,7 +30,7 @@ from dohost.server.adapters import (
 from dohost.server.bodies import BodyRefused
 from dohost.server.client_address import ForwardingField, parse_networks
 from dohost.server.connection import Listener
-from dohost.server.exchange import SENT_CLOSE, Exchange, Sent
+from dohost.server.exchange import SENT_CLOSE, ClientGone, Exchange, Sent
 from dohost.server.failures import FailureLog
 from dohost.server.limits import Limits
 from dohost.server.local_api import GUARDED_PREFIX, LocalApi, LocalGuard
@@ -146,8 +146,7 @@ class Server:
             if answer is None:
                 raise
             return answer
-        except ConnectionResetError:
-            # Only the writing of an answer raises it here: the client is gone.
+        except ClientGone:
             return SENT_CLOSE
         finally:
             exchange.connection.finish(exchange)
@@ -194,10 +193,10 @@ class Server:
 
     async def _failed(self, exchange: Exchange, request: Request, error: Exception) -> Sent:
         """Answer for a program or host that failed, and log it once."""
+        if isinstance(error, ClientGone):
+            return SENT_CLOSE
         if exchange.body_refusal is not None and not exchange.has_answered:
             return send_problem(exchange, _problem_of_body(exchange.body_refusal))
-        if exchange.is_lost and isinstance(error, ConnectionError):
-            return SENT_CLOSE
         self._log_failure(exchange, error)
         if exchange.has_answered:
             # Part of an answer is out: only a broken connection tells that it is not the whole.

@@ -6,7 +6,7 @@ refusals, and word to a reader whose body turned out malformed.
 
 Invariants: (1) no timer and no task per request beyond aiohttp's own; one sweep sees to all deadlines.
 (2) A refusal closes the connection, so nothing after a doubtful byte is ever taken for a request.
-Tied to aiohttp's `RequestHandler` (3.12 to 3.14) by `_messages` and `handle_error`.
+Tied to aiohttp's `RequestHandler` (checked with 3.14) by `_messages`, `_task_handler` and `handle_error`.
 """
 
 from __future__ import annotations

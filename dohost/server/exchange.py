@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from dohost.server.connection import Connection
 
 
+class ClientGone(ConnectionResetError):
+    """The client left before its answer was complete; nobody is to blame."""
+
+
 class Sent(web.StreamResponse):
     """What a handler returns when the answer is written: aiohttp has only `keep_alive` left to read."""
 
@@ -117,11 +121,13 @@ class Exchange:
                 self.task.cancel()
 
     async def drained(self) -> None:
-        """Wait until the client took most of what was written. Raises: ConnectionError if it is gone."""
+        """Wait until the client took most of what was written. Raises: ClientGone."""
         if self.connection.writing_paused:
             self.stalled_s = self.connection.listener.clock.monotonic()
             try:
                 await self.writer.drain()
+            except ConnectionError as error:
+                raise ClientGone("the client is gone") from error
             finally:
                 self.stalled_s = None
 

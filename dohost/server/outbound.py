@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextvars import Context
 from http import HTTPStatus
+from weakref import WeakSet
 
 import aiohttp
 from workers.headers import Headers
@@ -47,6 +48,7 @@ class Outbound:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._running: set[asyncio.Task[Response]] = set()
+        self._unread: WeakSet[aiohttp.ClientResponse] = WeakSet()
 
     def fetch(self, request: Request) -> asyncio.Task[Response]:
         """Start sending `request`; await the response, whose body streams.
@@ -65,6 +67,8 @@ class Outbound:
             task.cancel()
         if running:
             await asyncio.wait(running)
+        for response in tuple(self._unread):
+            response.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -93,6 +97,7 @@ class Outbound:
             raise OSError(
                 f"fetch({request.url!r}) was redirected, and its redirect mode is 'error'"
             )
+        self._unread.add(received)
         return _response_of(received, has_body=request.method != "HEAD")
 
     def _open_session(self) -> aiohttp.ClientSession:

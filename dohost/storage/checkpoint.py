@@ -31,5 +31,9 @@ def copy_in_thread(path: Path) -> None:
 
 def copy_tail(connection: apsw.Connection) -> bool:
     """Copy the rest on the object's own connection; return whether the log starts anew now."""
-    pages, copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    try:
+        pages, copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    except (apsw.LockedError, apsw.BusyError):
+        # A cursor of user SQL is still reading, or a pass in a thread is: the next commit tries again.
+        return False
     return pages == copied

@@ -275,9 +275,7 @@ class _Execution:
             return ()
         return self._look_at(self._statement, self._bindings)[1]
 
-    def _look_at(
-        self, text: str, bindings: Sequence[Binding]
-    ) -> tuple[str, tuple[str, ...]]:
+    def _look_at(self, text: str, bindings: Sequence[Binding]) -> tuple[str, tuple[str, ...]]:
         """Compile the first statement of `text` without running it; return it and its columns."""
         seen: list[tuple[str, tuple[str, ...]]] = []
 

@@ -18,14 +18,13 @@ from dohost.errors import JsException
 
 _EPOCH = datetime(1970, 1, 1)
 VERSION_MAX = 15
+SPARSE_LENGTH_MAX = 1_000_000
 _VERSION = 0xFF
 _CONSTANTS: dict[str, object] = {
     "_": None,
     "0": None,
     "T": True,
     "F": False,
-    "y": True,
-    "x": False,
     "-": None,
 }
 
@@ -34,7 +33,7 @@ def decode_v8(stored: bytes) -> object:
     """Return the value in a BLOB. Raises: JsException for types that can't be read, or damage."""
     try:
         return _Stream(stored).root()
-    except (IndexError, KeyError, struct.error, UnicodeDecodeError, OverflowError) as error:
+    except (LookupError, ValueError, struct.error, OverflowError, RecursionError) as error:
         raise JsException(f"A stored value of V8's format is damaged: {error!r}") from error
 
 
@@ -164,7 +163,10 @@ class _Stream:
         return result
 
     def sparse_array(self) -> list[object]:
-        result: list[object] = [None] * self._varint()
+        length = self._varint()
+        if length > SPARSE_LENGTH_MAX:
+            raise JsException(f"A stored sparse array is too long to be read ({length}).")
+        result: list[object] = [None] * length
         self._begin(result)
         elements = JsDict()
         self._properties(elements, "@")
@@ -249,6 +251,8 @@ _READERS: dict[str, Callable[[_Stream], object]] = {
     "Z": _Stream.big_integer,
     "D": _Stream.read_date,
     "n": lambda stream: stream.read_boxed(stream.double),
+    "y": lambda stream: stream.read_boxed(lambda: True),
+    "x": lambda stream: stream.read_boxed(lambda: False),
     "z": lambda stream: stream.read_boxed(stream.big_integer),
     "s": lambda stream: stream.read_boxed(stream._any),
     "o": _Stream.read_object,

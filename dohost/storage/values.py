@@ -89,12 +89,12 @@ def _is_plain(value: object, depth: int) -> bool:
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
-        return -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX  # type: ignore[operator]  # an int
+        return -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX  # type: ignore[operator]  # `kind` says that it is an int
     if kind is dict or kind is JsDict:
-        return depth > 0 and _are_plain_items(value, depth - 1)  # type: ignore[arg-type]  # a dict
+        return depth > 0 and _are_plain_items(value, depth - 1)  # type: ignore[arg-type]  # `kind` says that it is a dict
     if kind is float:
         # 1.0 is written as 1, and JSON has no infinity: both are left to the copy.
-        return math.isfinite(value) and not value.is_integer()  # type: ignore[attr-defined,arg-type]  # a float
+        return math.isfinite(value) and not value.is_integer()  # type: ignore[attr-defined,arg-type]  # `kind` says that it is a float
     return False
 
 
@@ -213,7 +213,7 @@ class _Reader:
     def any(self, value: object) -> object:
         kind = type(value)
         if kind is dict:
-            return self._dict(value)  # type: ignore[arg-type]  # a dict
+            return self._dict(value)  # type: ignore[arg-type]  # `kind` says that it is a dict
         if kind is list:
             return self._fill([], value)
         return value

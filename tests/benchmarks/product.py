@@ -2,7 +2,8 @@
 
 Measured as processor time per request in units of bare aiohttp's hello, because that is what a
 request costs whoever else uses the machine. The project's own `wrangler.toml` is served, but for
-the limit of the tier: a client that is told 429 measures nothing.
+the limit of the tier (a client that is told 429 measures nothing) and for a cache of one's own per
+tenant on users, because answers to requests with a credential are kept only where a route says so.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 ADMIN_TOKEN = "benchmark-admin-token-of-enough-length"
 CONNECTIONS = 64
 UNLIMITED = {"rpm": 600_000_000, "burst": 10_000_000}
+TENANTS_OWN_CACHE = {"ttl": 3600, "scope": "tenant"}
 QUERY = json.dumps({"query": '{ user(id: "alice") { name orders { total } } }'})
 
 
@@ -36,6 +38,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     body: str = ""
     proof: bytes
+    cache_status: str = ""
     must: float | None = None
     aim: float | None = None
 
@@ -54,6 +57,7 @@ PROBES = (
         method="GET",
         path="/api/v1/users/alice",
         proof=b"Alice",
+        cache_status="dohost;hit",
         must=1.6,
         aim=1.3,
     ),
@@ -71,7 +75,9 @@ def command(home: Path) -> Command:
     """Return dohost serving the project's configuration with the tier `pro` unlimited."""
     config = tomllib.loads((ROOT / "wrangler.toml").read_text())
     config["main"] = str(ROOT / config["main"])
-    config["vars"]["GATEWAY"].setdefault("rate_limits", {})["pro"] = UNLIMITED
+    gateway = config["vars"]["GATEWAY"]
+    gateway["rate_limits"]["pro"] = UNLIMITED
+    gateway["routes"]["/api/v1/users/*"] = {"service": "users", "cache": TENANTS_OWN_CACHE}
     config["vars"]["GATEWAY_ADMIN_TOKEN"] = ADMIN_TOKEN
     home.mkdir(parents=True, exist_ok=True)
     path = home / "wrangler.json"
@@ -102,10 +108,10 @@ def create_key(server: Server) -> Mapping[str, str]:
     """
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": "application/json"}
     grant = json.dumps({"tenant": "acme", "tier": "pro"})
-    status, body = server.ask("POST", "/api/keys", headers=headers, body=grant)
-    if status not in (200, 201):
-        raise WrongAnswer(f"POST /api/keys: {status} {body[:300]!r}")
-    return {"X-API-Key": json.loads(body)["key"]}
+    answer = server.ask("POST", "/api/keys", headers=headers, body=grant)
+    if answer.status != 201:
+        raise WrongAnswer(f"POST /api/keys: {answer.status} {answer.body[:300]!r}")
+    return {"X-API-Key": json.loads(answer.body)["key"]}
 
 
 def request_of(probe: Probe, key: Mapping[str, str]) -> bytes:
@@ -124,9 +130,11 @@ def verify(server: Server, probe: Probe, key: Mapping[str, str]) -> None:
     """
     headers = {**key, **({"Content-Type": "application/json"} if probe.body else {})}
     for _ in range(2):
-        status, body = server.ask(probe.method, probe.path, headers=headers, body=probe.body)
-        if status != 200 or probe.proof not in body:
-            raise WrongAnswer(f"{probe.method} {probe.path}: {status} {body[:300]!r}")
+        answer = server.ask(probe.method, probe.path, headers=headers, body=probe.body)
+        if answer.status != 200 or probe.proof not in answer.body:
+            raise WrongAnswer(f"{probe.path}: {answer.status} {answer.body[:300]!r}")
+    if not answer.headers.get("cache-status", "").startswith(probe.cache_status):
+        raise WrongAnswer(f"{probe.path}: Cache-Status is {answer.headers.get('cache-status')}")
 
 
 def lines(hello: Server, *, data: Path, pace: Pace, say: Callable[[str], None]) -> list[Line]:

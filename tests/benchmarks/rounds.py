@@ -82,11 +82,10 @@ def verify(server: Server, work: Work) -> None:
         server.get(path)
     for expected in (work.first, work.second):
         for path in work.paths:
-            status, body = server.get(path)
-            if status != 200 or body.replace(b" ", b"") != expected:
-                raise WrongAnswer(
-                    f"{server.name} {path}: {status} {body[:200]!r}, not {expected!r}"
-                )
+            answer = server.get(path)
+            if answer.status != 200 or answer.body.replace(b" ", b"") != expected:
+                said = f"{answer.status} {answer.body[:200]!r}"
+                raise WrongAnswer(f"{server.name} {path}: {said}, not {expected!r}")
 
 
 def load_of(server: Server, requests: Sequence[bytes], *, connections: int, pace: Pace) -> Measured:

@@ -37,6 +37,14 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     ready_path: str = "/hello"
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back; header names in lower case."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     """A running server."""
 
@@ -48,19 +56,20 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
         """Return the processor time that its processes have used so far."""
         return sum(ticks for _, ticks in processes(self.group)) / TICKS_PER_SECOND
 
-    def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-        """Fetch `path` once; return the status and the body."""
-        return self.ask("GET", path, headers=headers)
+    def get(self, path: str) -> Answer:
+        """Fetch `path` once."""
+        return self.ask("GET", path)
 
     def ask(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: str = ""
-    ) -> tuple[int, bytes]:
-        """Send one request; return the status and the body."""
+    ) -> Answer:
+        """Send one request."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body=body or None, headers=dict(headers or {}))
             answer = connection.getresponse()
-            return answer.status, answer.read()
+            fields = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(status=answer.status, body=answer.read(), headers=fields)
         finally:
             connection.close()
 
@@ -113,13 +122,13 @@ def wait_answering(
     deadline = time.monotonic() + STARTED_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            status, body = server.get(path)
+            answer = server.get(path)
         except OSError:
             time.sleep(0.05)
             continue
-        if status == 200:
+        if answer.status == 200:
             return
-        raise RuntimeError(f"{path} was answered by {status} {body[:500]!r}")
+        raise RuntimeError(f"{path} was answered by {answer.status} {answer.body[:500]!r}")
     raise RuntimeError(f"no {server.name} on port {server.port}:\n{output.read_text()[-4000:]}")
 
 

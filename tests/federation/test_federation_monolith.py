@@ -10,9 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 FIELDS = {
-    "User": {"name": "String!", "email": "String", "orders": "[Order!]!", "best": "Product", "friend": "User"},
+    "User": {
+        "name": "String!",
+        "email": "String",
+        "orders": "[Order!]!",
+        "best": "Product",
+        "friend": "User",
+    },
     "Order": {"total": "Float!", "user": "User!", "items": "[Product!]!", "note": "String"},
-    "Product": {"title": "String!", "price": "Int!", "stock": "Int", "related": "[Product]", "reviews": "[Review!]!"},
+    "Product": {
+        "title": "String!",
+        "price": "Int!",
+        "stock": "Int",
+        "related": "[Product]",
+        "reviews": "[Review!]!",
+    },
     "Review": {"body": "String", "author": "User!", "about": "Node", "things": "[Thing!]!"},
 }
 ROOTS = {
@@ -77,7 +89,9 @@ def cuts(draw: st.DrawFn) -> dict[str, tuple[str, dict]]:
         for kind, fields in FIELDS.items():
             mine = [f for f in fields if owner[kind, f] == service or (kind, f) in shared]
             lines = [f"{f}: {fields[f]} @shareable" for f in mine]
-            sdl.append(f'type {kind} implements Node @key(fields: "id") {{ id: ID! {" ".join(lines)} }}')
+            sdl.append(
+                f'type {kind} implements Node @key(fields: "id") {{ id: ID! {" ".join(lines)} }}'
+            )
             for field in mine:
                 resolvers[f"{kind}.{field}"] = field_resolver(kind, field)
             resolvers[kind] = lambda representation: {
@@ -99,12 +113,14 @@ def selections(draw: st.DrawFn, type_name: str, depth: int) -> str:
         parts = [draw(st.sampled_from(["__typename", "kind: __typename"]))]
         if type_name == "Node" and draw(st.booleans()):
             parts.append("id")
-        for kind in draw(st.lists(st.sampled_from(["User", "Order", "Product"]), unique=True)):
-            parts.append(f"... on {kind} {draw(selections(kind, depth - 1))}")
+        kinds = draw(st.lists(st.sampled_from(["User", "Order", "Product"]), unique=True))
+        parts += [f"... on {kind} {draw(selections(kind, depth - 1))}" for kind in kinds]
         return "{ " + " ".join(parts) + " }"
     fields = {"id": "ID!", "__typename": "String!", **FIELDS[type_name]}
     parts = []
-    for field in draw(st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=4, unique=True)):
+    for field in draw(
+        st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=4, unique=True)
+    ):
         target = fields[field].strip("[]!")
         alias = draw(st.sampled_from(["", "", f"{field}X: "]))
         if target in FIELDS or target in ("Node", "Thing"):
@@ -134,8 +150,8 @@ def uncut() -> object:
     schema = build_schema("\n".join(sdl))
     for kind, fields in FIELDS.items():
         for field in fields:
-            schema.type_map[kind].fields[field].resolve = (
-                lambda source, _info, k=kind, f=field: value(k, f, int(source["id"]))
+            schema.type_map[kind].fields[field].resolve = lambda source, _info, k=kind, f=field: (
+                value(k, f, int(source["id"]))
             )
     for root in ROOTS:
         name = root.partition("(")[0]

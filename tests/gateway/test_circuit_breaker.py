@@ -402,7 +402,7 @@ class BreakerMachine(RuleBasedStateMachine):
             return
         permit, episode = self.permits.pop(data.draw(st.integers(0, len(self.permits) - 1)))
         self.breaker.done(permit, outcome)
-        if episode != self.episode or outcome == "ignored" and self.state == "closed":
+        if episode != self.episode or (outcome == "ignored" and self.state == "closed"):
             return
         if self.state == "closed":
             self.fails = self.fails + 1 if outcome == "failure" else 0

@@ -150,6 +150,19 @@ async def test_task_groups_and_gather_run_turns_of_the_same_object(owner: Owner)
     assert await owner.run(handler)() == [(0, True), (1, True), (2, True), (3, True)]
 
 
+async def test_awaitables_that_are_no_coroutines_can_be_gathered_and_made_tasks(owner: Owner) -> None:
+    class Later:
+        def __await__(self) -> Iterator[object]:
+            yield from asyncio.sleep(0).__await__()
+            return "later"
+
+    async def handler() -> list[str]:
+        task = asyncio.get_running_loop().create_task(Later())  # type: ignore[arg-type]
+        return [*await asyncio.gather(Later(), Later()), await task]
+
+    assert await owner.run(handler)() == ["later"] * 3
+
+
 async def test_a_failing_child_cancels_its_group(owner: Owner) -> None:
     cancelled: list[bool] = []
 

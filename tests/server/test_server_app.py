@@ -227,8 +227,7 @@ async def test_an_upload_waits_for_its_reader() -> None:
 
     async def program(request: Request) -> Response:
         await may_read.wait()
-        async for chunk in request.body:
-            sizes.append(len(chunk))
+        sizes.extend([len(chunk) async for chunk in request.body])
         return Response(str(sum(sizes)))
 
     total = 8 * 1024 * 1024
@@ -278,6 +277,24 @@ async def test_a_body_that_turns_out_wrong_while_it_is_read_is_refused(rest, sta
         answer = await client.answer()
         assert (answer.status, answer.closes) == (status, True)
         assert server.events == []
+
+
+async def test_a_client_that_leaves_before_its_answer_is_no_failure() -> None:
+    may_answer = asyncio.Event()
+
+    async def program(request: Request) -> Response:
+        await may_answer.wait()
+        return Response("late")
+
+    async with serving(program) as server:
+        client = await server.connect()
+        await client.write(GET)
+        await asyncio.sleep(0.01)
+        client.writer.transport.abort()
+        await until(lambda: server.connections == 0)
+        may_answer.set()
+        await until(lambda: len(server.lines) == 1)
+        assert (server.lines[0].status, server.events) == (0, [])
 
 
 async def test_an_error_says_nothing_to_the_client_and_all_to_the_log() -> None:

@@ -29,6 +29,7 @@ async def test_a_request_goes_out_as_it_is_and_nothing_is_added(outbound: Outbou
         assert names == ["cf-connecting-ip", "host", "x-a", "x-real-ip"]
         assert response.headers["x-url"] == f"{server.url}/a%2Fb?x=%20"
         assert (response.status, response.redirected) == (200, False)
+        assert await response.text() == "GET 0"
 
 
 async def test_bodies_stream_both_ways(outbound: Outbound) -> None:
@@ -74,9 +75,11 @@ async def test_redirect_modes(outbound: Outbound) -> None:
         followed = await outbound.fetch(Request(url))
         assert (followed.status, followed.redirected) == (200, True)
         assert followed.url == f"{server.url}/end"
+        assert await followed.text() == "GET 0"
         assert "cookie" not in followed.headers["x-fields"]
         manual = await outbound.fetch(Request(url, redirect="manual"))
         assert (manual.status, manual.headers["location"]) == (302, "/end")
+        await manual.body.cancel()
         with pytest.raises(OSError, match="redirect mode"):
             await outbound.fetch(Request(url, redirect="error"))
         with pytest.raises(OSError, match="failed"):
@@ -134,5 +137,5 @@ async def test_nothing_of_the_callers_context_reaches_the_exchange(outbound: Out
 
     async with serving() as server:
         request = Request(f"{server.url}/", method="POST", body=ReadableStream(chunks()))
-        await outbound.fetch(request)
+        assert await (await outbound.fetch(request)).bytes() == b"POST 1"
         assert seen == ["none"]

@@ -37,9 +37,7 @@ class FakeHost:
         self.pending = True
         self.confirmed.append(confirmed)
 
-    async def critical_section(
-        self, callback: Callable[[], Awaitable[Result] | Result]
-    ) -> Result:
+    async def critical_section(self, callback: Callable[[], Awaitable[Result] | Result]) -> Result:
         result = callback()
         return await result  # type: ignore[misc] # the storage passes a coroutine function
 

@@ -8,9 +8,6 @@ from datetime import datetime
 
 import apsw
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from storage_bench import StorageBench
 from workers.values import JsDict
 
@@ -328,7 +325,9 @@ def test_a_class_without_sql_has_no_synchronous_kv(
     open_bench: Callable[..., StorageBench],
 ) -> None:
     bench = open_bench(sql_enabled=False)
-    with pytest.raises(JsException, match=r"^Error: The storage\.kv \(synchronous KV\) API is only"):
+    with pytest.raises(
+        JsException, match=r"^Error: The storage\.kv \(synchronous KV\) API is only"
+    ):
         _ = bench.storage.kv
 
 
@@ -340,9 +339,7 @@ async def test_strict_mode_has_productions_limits(open_bench: Callable[..., Stor
     keys = [str(number) for number in range(129)]
     await storage.put(dict.fromkeys(keys[:128], 0))
     assert len(await storage.get(keys[:128])) == 128  # type: ignore[arg-type] # a mapping
-    with pytest.raises(
-        JsRangeError, match=r"key value pairs is 128\. 129 pairs were provided\."
-    ):
+    with pytest.raises(JsRangeError, match=r"key value pairs is 128\. 129 pairs were provided\."):
         storage.put(dict.fromkeys(keys, 0))
     for attempt in (storage.get, storage.delete):
         with pytest.raises(JsRangeError, match=r"129 keys were provided\."):
@@ -374,98 +371,3 @@ async def test_a_value_that_wrangler_wrote_is_read(bench: StorageBench) -> None:
     blob = b'\xff\x0fo"\x01ai\x02{\x01'.replace(b"i\x02", b"I\x02")
     bench.database.run("UPDATE _cf_KV SET value = ?", (blob,))
     assert await bench.storage.get("k") == {"a": 1}
-
-
-# Model
-
-model_keys = st.text(st.sampled_from("ab\U0010ffff"), min_size=1, max_size=3)
-
-
-class KvMachine(RuleBasedStateMachine):
-    """Any sequence of operations, turns and crashes behaves as a dict with a saved copy."""
-
-    bench: StorageBench
-
-    @initialize()
-    def start(self) -> None:
-        import tempfile
-        from pathlib import Path
-
-        self.directory = tempfile.TemporaryDirectory()
-        self.bench = StorageBench(Path(self.directory.name))
-        self.model: dict[str, object] = {}
-        self.saved: dict[str, object] = {}
-
-    def teardown(self) -> None:
-        if hasattr(self, "directory"):
-            self.bench.database.close()
-            self.directory.cleanup()
-
-    @rule(key=model_keys, value=st.integers(0, 5) | st.lists(st.booleans(), max_size=2))
-    def put(self, key: str, value: object) -> None:
-        self.bench.storage.put(key, value)
-        self.model[key] = value
-
-    @rule(entries=st.dictionaries(model_keys, st.integers(0, 9), max_size=3))
-    def put_many(self, entries: dict[str, object]) -> None:
-        self.bench.storage.put(entries)
-        self.model.update(entries)
-
-    @rule(key=model_keys)
-    def delete(self, key: str) -> None:
-        assert self.bench.storage.kv.delete(key) is (self.model.pop(key, None) is not None)
-
-    @rule(key=model_keys)
-    def get(self, key: str) -> None:
-        assert self.bench.storage.kv.get(key) == self.model.get(key)
-
-    @rule(
-        start=st.none() | model_keys,
-        end=st.none() | model_keys,
-        prefix=st.none() | model_keys,
-        reverse=st.booleans(),
-        limit=st.none() | st.integers(1, 3),
-    )
-    def check_list(self, **options: object) -> None:
-        start, end, prefix = (str(options[name] or "") for name in ("start", "end", "prefix"))
-        expected = [
-            [key, value]
-            for key, value in sorted(self.model.items(), reverse=bool(options["reverse"]))
-            if key >= start and (not end or key < end) and key.startswith(prefix)
-        ]
-        limit = options["limit"]
-        assert isinstance(limit, int | None)
-        assert list(self.bench.storage.kv.list(options)) == expected[:limit]
-
-    @rule(fails=st.booleans(), key=model_keys)
-    def transaction_sync(self, fails: bool, key: str) -> None:
-        def write() -> None:
-            self.bench.storage.put(key, "txn")
-            if fails:
-                raise KeyError(key)
-
-        if fails:
-            with pytest.raises(KeyError):
-                self.bench.storage.transactionSync(write)
-        else:
-            self.bench.storage.transactionSync(write)
-            self.model[key] = "txn"
-
-    @rule()
-    def end_turn(self) -> None:
-        self.bench.end_turn()
-        self.saved = dict(self.model)
-
-    @rule()
-    def crash(self) -> None:
-        self.bench.reopen()
-        self.model = dict(self.saved)
-
-    @rule()
-    def delete_all(self) -> None:
-        self.bench.storage.deleteAll()
-        self.model = {}
-
-
-TestKvMachine = KvMachine.TestCase
-TestKvMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)

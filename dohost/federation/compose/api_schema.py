@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from dohost.federation.sdl.model import Applied, InputDef, Kind, named_type
 from dohost.federation.supergraph import (
-    Supergraph,
     SuperField,
+    Supergraph,
     SuperType,
     is_inaccessible,
 )
@@ -17,9 +17,7 @@ from dohost.federation.supergraph import (
 def print_api_schema(supergraph: Supergraph) -> str:
     """Print the API schema as SDL, types by name."""
     visible = {n for n, t in supergraph.types.items() if not is_inaccessible(t.directives)}
-    return (
-        "\n\n".join(_type(supergraph.types[name], visible) for name in sorted(visible)) + "\n"
-    )
+    return "\n\n".join(_type(supergraph.types[name], visible) for name in sorted(visible)) + "\n"
 
 
 def _type(type_: SuperType, visible: set[str]) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dohost.federation.compose.report import Report
 from dohost.federation.compose.merge import merge
 from dohost.federation.compose.post_merge import check_merged
+from dohost.federation.compose.report import Report
 from dohost.federation.contract import CompositionError, CompositionHint, Subgraph
 from dohost.federation.sdl.lenient import complete
 from dohost.federation.sdl.model import SubgraphSchema

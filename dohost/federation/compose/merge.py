@@ -27,8 +27,8 @@ from dohost.federation.sdl.model import (
 from dohost.federation.supergraph import (
     Graph,
     Key,
-    Supergraph,
     SuperField,
+    Supergraph,
     SuperType,
     SuperValue,
     TypeJoin,
@@ -50,8 +50,8 @@ def merge(schemas: Sequence[SubgraphSchema], report: Report) -> Supergraph:
         for id_, s in by_id.items()
     }
     merger = _Merger(by_id, report)
-    types = {name: merger.type(name) for name in merger.names()}
-    types = {name: t for name, t in types.items() if t is not None}
+    merged = {name: merger.type(name) for name in merger.names()}
+    types = {name: type_ for name, type_ in merged.items() if type_ is not None}
     if "Query" not in types:
         report.error("NO_QUERIES", "no subgraph has a Query type with a field")
     return Supergraph(graphs=graphs, types=_with_interface_object_fields(types))
@@ -86,7 +86,9 @@ class _Merger:
         if len(kinds) > 1:
             listed = ", ".join(f"{self._schemas[g].name}: {t.kind}" for g, t in declared.items())
             positions = (t.position for t in declared.values())
-            self._report.error("TYPE_KIND_MISMATCH", f"{name} differs in kind ({listed})", *positions)
+            self._report.error(
+                "TYPE_KIND_MISMATCH", f"{name} differs in kind ({listed})", *positions
+            )
             return None
         if not kinds:
             self._report.error(

@@ -45,12 +45,16 @@ class FieldMerger:
         label = f"{type_name}.{next(iter(fields.values())).name}"
         overridden = self._overridden(label, fields)
         own = {
-            g: f for g, f in fields.items() if not _is_external(f, declared[g]) and g not in overridden
+            g: f
+            for g, f in fields.items()
+            if not _is_external(f, declared[g]) and g not in overridden
         }
         if not own:
             positions = (field.position for field in fields.values())
             self._report.error(
-                "EXTERNAL_MISSING_ON_BASE", f"{label} is @external wherever it is declared", *positions
+                "EXTERNAL_MISSING_ON_BASE",
+                f"{label} is @external wherever it is declared",
+                *positions,
             )
             own = dict(fields)
         if kind is Kind.OBJECT:
@@ -62,10 +66,15 @@ class FieldMerger:
         joins = {
             graph: self._join(graph, type_name, field, declared=declared, merged_type=type_text)
             for graph, field in fields.items()
-            if graph not in overridden or overridden[graph] is not None or self._is_used(graph, type_name, field.name)
+            if graph not in overridden
+            or overridden[graph] is not None
+            or self._is_used(graph, type_name, field.name)
         }
         if overridden:
-            joins = {g: _as_overridden(j) if g in overridden and overridden[g] is None else j for g, j in joins.items()}
+            joins = {
+                g: _as_overridden(j) if g in overridden and overridden[g] is None else j
+                for g, j in joins.items()
+            }
         first = next(iter(own.values()))
         return SuperField(
             name=first.name,
@@ -103,22 +112,30 @@ class FieldMerger:
                 continue
             source = by_name.get(override.text("from"))
             if source == graph:
-                self._report.error("OVERRIDE_FROM_SELF_ERROR", f"{label} overrides itself", field.position)
+                self._report.error(
+                    "OVERRIDE_FROM_SELF_ERROR", f"{label} overrides itself", field.position
+                )
             elif source is None:
                 self._report.warn(
                     "FROM_SUBGRAPH_DOES_NOT_EXIST",
                     f'{label} overrides "{override.text("from")}", which is no subgraph',
                 )
             elif source not in fields:
-                self._report.info("OVERRIDE_DIRECTIVE_CAN_BE_REMOVED", f"{label}: nothing to override")
+                self._report.info(
+                    "OVERRIDE_DIRECTIVE_CAN_BE_REMOVED", f"{label}: nothing to override"
+                )
             elif fields[source].has("override"):
                 self._report.error(
-                    "OVERRIDE_SOURCE_HAS_OVERRIDE", f"{label}: the source overrides too", field.position
+                    "OVERRIDE_SOURCE_HAS_OVERRIDE",
+                    f"{label}: the source overrides too",
+                    field.position,
                 )
             else:
                 found[source] = override.text("label") or None
                 self._report.info(
-                    "OVERRIDE_MIGRATION_IN_PROGRESS" if found[source] else "OVERRIDDEN_FIELD_CAN_BE_REMOVED",
+                    "OVERRIDE_MIGRATION_IN_PROGRESS"
+                    if found[source]
+                    else "OVERRIDDEN_FIELD_CAN_BE_REMOVED",
                     f"{label} of {self._schemas[source].name} is overridden",
                 )
         return found
@@ -142,21 +159,27 @@ class FieldMerger:
                 *(own[graph].position for graph in unshared),
             )
 
-    def _type(
-        self, label: str, fields: Mapping[str, FieldDef], own: Mapping[str, FieldDef]
-    ) -> str:
+    def _type(self, label: str, fields: Mapping[str, FieldDef], own: Mapping[str, FieldDef]) -> str:
         merged: str | None = None
         for field in own.values():
             known = merged
-            merged = field.type if known is None else merge_output(known, field.type, is_subtype=self._is_subtype)
+            merged = (
+                field.type
+                if known is None
+                else merge_output(known, field.type, is_subtype=self._is_subtype)
+            )
             if merged is None:
                 listed = ", ".join(f"{self._schemas[g].name}: {f.type}" for g, f in own.items())
                 positions = (f.position for f in own.values())
-                self._report.error("FIELD_TYPE_MISMATCH", f"{label} differs in type ({listed})", *positions)
+                self._report.error(
+                    "FIELD_TYPE_MISMATCH", f"{label} differs in type ({listed})", *positions
+                )
                 return field.type
         assert merged is not None
         if any(field.type != merged for field in own.values()):
-            self._report.info("INCONSISTENT_BUT_COMPATIBLE_FIELD_TYPE", f"{label} is merged as {merged}")
+            self._report.info(
+                "INCONSISTENT_BUT_COMPATIBLE_FIELD_TYPE", f"{label} is merged as {merged}"
+            )
         for graph in fields.keys() - own.keys():
             if merge_output(fields[graph].type, merged, is_subtype=self._is_subtype) is None:
                 self._report.error(
@@ -194,10 +217,7 @@ def _is_external(field: FieldDef, type_: TypeDef) -> bool:
 def key_fields(type_: TypeDef) -> frozenset[str]:
     """Return the names of the top-level fields of a type's keys."""
     return frozenset(
-        node.name
-        for key in type_.all("key")
-        for node in _parsed(key)
-        if isinstance(node, SetField)
+        node.name for key in type_.all("key") for node in _parsed(key) if isinstance(node, SetField)
     )
 
 

@@ -14,7 +14,7 @@ from dohost.federation.compose.api_schema import print_api_schema
 from dohost.federation.compose.report import Report
 from dohost.federation.compose.satisfiability import check_satisfiability
 from dohost.federation.sdl.model import Kind, named_type
-from dohost.federation.supergraph import Supergraph, SuperField, SuperType, is_inaccessible
+from dohost.federation.supergraph import SuperField, Supergraph, SuperType, is_inaccessible
 
 
 def check_merged(supergraph: Supergraph, report: Report) -> None:
@@ -90,6 +90,8 @@ def _field(
     if type_.kind is not Kind.INTERFACE:
         return
     for other in types.values():
-        if type_.name in other.interfaces and other.name not in hidden and field.name in other.fields:
-            if is_inaccessible(other.fields[field.name].directives):
-                yield "IMPLEMENTED_BY_INACCESSIBLE", f"{label} is hidden in {other.name}"
+        implementation = other.fields.get(field.name)
+        if type_.name not in other.interfaces or other.name in hidden or implementation is None:
+            continue
+        if is_inaccessible(implementation.directives):
+            yield "IMPLEMENTED_BY_INACCESSIBLE", f"{label} is hidden in {other.name}"

@@ -17,7 +17,7 @@ from dohost.federation.compose.api_schema import (
     print_input,
 )
 from dohost.federation.sdl.model import ROOT_TYPES, Kind
-from dohost.federation.supergraph import FieldJoin, Supergraph, SuperField, SuperType, TypeJoin
+from dohost.federation.supergraph import FieldJoin, SuperField, Supergraph, SuperType, TypeJoin
 
 _ALSO = frozenset({"tag", "inaccessible"})
 _HEAD = """schema
@@ -97,7 +97,9 @@ def _type(type_: SuperType) -> str:
     for name, graphs in type_.members.items():
         joins += [f"@join__unionMember(graph: {g}, member: {json.dumps(name)})" for g in graphs]
     lines = "".join(f"\n  {join}" for join in joins)
-    head = f"{type_.kind} {type_.name}{interfaces}{lines}{print_applied(type_.directives, also=_ALSO)}"
+    head = (
+        f"{type_.kind} {type_.name}{interfaces}{lines}{print_applied(type_.directives, also=_ALSO)}"
+    )
     return describe(type_.description) + head + _body(type_)
 
 
@@ -116,16 +118,19 @@ def _body(type_: SuperType) -> str:
     if type_.kind is Kind.UNION:
         return "\n  = " + " | ".join(type_.members)
     if type_.kind is Kind.ENUM:
-        return "\n" + block(
-            f"{describe(v.definition.description, indent='  ')}  {v.definition.name}"
-            + "".join(f" @join__enumValue(graph: {graph})" for graph in v.graphs)
-            + print_applied(v.definition.directives, also=_ALSO)
-            for v in type_.values.values()
-        ).lstrip()
+        return (
+            "\n"
+            + block(
+                f"{describe(v.definition.description, indent='  ')}  {v.definition.name}"
+                + "".join(f" @join__enumValue(graph: {graph})" for graph in v.graphs)
+                + print_applied(v.definition.directives, also=_ALSO)
+                for v in type_.values.values()
+            ).lstrip()
+        )
     if type_.kind is Kind.INPUT:
-        return "\n" + block(
-            "  " + print_input(i.definition) for i in type_.inputs.values()
-        ).lstrip()
+        return (
+            "\n" + block("  " + print_input(i.definition) for i in type_.inputs.values()).lstrip()
+        )
     if type_.kind is Kind.SCALAR:
         return ""
     return "\n" + block(_field(field, type_) for field in type_.fields.values()).lstrip()
@@ -139,7 +144,11 @@ def _field(field: SuperField, type_: SuperType) -> str:
     elif not field.joins:
         joins = " @join__field"
     head = f"  {field.name}{arguments}: {field.type}{joins}"
-    return describe(field.description, indent="  ") + head + print_applied(field.directives, also=_ALSO)
+    return (
+        describe(field.description, indent="  ")
+        + head
+        + print_applied(field.directives, also=_ALSO)
+    )
 
 
 def _is_obvious(joins: Mapping[str, FieldJoin], type_: SuperType) -> bool:

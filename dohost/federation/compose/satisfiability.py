@@ -14,7 +14,7 @@ from dohost.federation.plan.graph import Node, PlanGraph
 from dohost.federation.plan.normalize import Position
 from dohost.federation.plan.walk import FieldUse, Path, Walker
 from dohost.federation.sdl.model import ROOT_TYPES, Kind, named_type
-from dohost.federation.supergraph import Supergraph, SuperField, is_inaccessible
+from dohost.federation.supergraph import SuperField, Supergraph, is_inaccessible
 
 _STATES_MAX = 20_000
 _Step = tuple[str, list[Path], tuple[str, ...]]

@@ -23,8 +23,9 @@ from graphql import (
     validate,
 )
 
-from dohost.federation.contract import GraphQLLimits
 from dohost.federation.contract import GraphQLError as ErrorObject
+from dohost.federation.contract import GraphQLLimits
+from dohost.federation.plan.normalize import condition_value
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,9 +88,7 @@ def error_object(error: GraphQLError, code: str) -> ErrorObject:
     return shown
 
 
-def _chosen(
-    operations: list[OperationDefinitionNode], name: str | None
-) -> OperationDefinitionNode:
+def _chosen(operations: list[OperationDefinitionNode], name: str | None) -> OperationDefinitionNode:
     if name is None:
         if len(operations) == 1:
             return operations[0]
@@ -176,7 +175,7 @@ def _condition_variables(
         for node in pending.pop().selections:
             for directive in node.directives or ():
                 if directive.name.value in ("skip", "include"):
-                    value = directive.arguments[0].value
+                    value = condition_value(directive)
                     if isinstance(value, VariableNode):
                         names[value.name.value] = None
             inner = getattr(node, "selection_set", None)

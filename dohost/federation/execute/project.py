@@ -64,7 +64,7 @@ class Projection:
                 if typename is not None and typename not in possible:
                     return None
                 if fields is None:
-                    fields = by_type.get(typename, ())
+                    fields = by_type.get(str(typename), ())
             out: JsonObject = {}
             for key, complete_field in fields:
                 out[key] = complete_field(value.get(key))
@@ -78,11 +78,11 @@ class Projection:
             return field.response_key, (lambda value: value) if constant is None else (
                 lambda value: constant
             )
-        inner = self._leaf(field.type) if field.selection is None else self._selection(field.selection)
-        label = f"{owner}.{field.name}"
-        return field.response_key, self._guarded(
-            self._typed(field.type, inner, label), field
+        inner = (
+            self._leaf(field.type) if field.selection is None else self._selection(field.selection)
         )
+        label = f"{owner}.{field.name}"
+        return field.response_key, self._guarded(self._typed(field.type, inner, label), field)
 
     def _guarded(self, complete: Complete, field: NormalField) -> Complete:
         """Take nulls that propagate up to here if the field may be null, or pass them on."""

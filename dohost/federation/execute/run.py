@@ -43,7 +43,9 @@ async def run_plan(
             if gathered is not None and not gathered.representations:
                 continue
             operation = _operation(fetch, gathered, variables)
-            started.append((fetch, gathered, caller.call(fetch.service, operation, context=context)))
+            started.append(
+                (fetch, gathered, caller.call(fetch.service, operation, context=context))
+            )
         for fetch, gathered, reply in started:
             _take(response, fetch, gathered, await reply)
     return response
@@ -128,6 +130,7 @@ def _entity_errors(
             continue
         for target, own_slot in gathered.objects:
             if own_slot == slot:
-                for place in wanted[id(target)]:
-                    placed.append(_placed(error, fetch, [*place, *inside[2:]]))
+                placed.extend(
+                    _placed(error, fetch, [*place, *inside[2:]]) for place in wanted[id(target)]
+                )
     return placed

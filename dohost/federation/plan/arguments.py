@@ -47,8 +47,7 @@ def value_of(node: ValueNode, variables: Mapping[str, object]) -> object:
         return [value_of(item, variables) for item in node.values]
     if isinstance(node, ObjectValueNode):
         return {
-            field.name.value: value_of(field.value, variables)
-            for field in _given(node, variables)
+            field.name.value: value_of(field.value, variables) for field in _given(node, variables)
         }
     return value_from_ast_untyped(node)
 

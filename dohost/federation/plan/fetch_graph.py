@@ -59,23 +59,30 @@ class Selected:
 class FetchNode:
     """A fetch under construction. `inputs` is None for a fetch of root fields."""
 
-    __slots__ = ("graph", "inputs", "parents", "path", "representation_type", "selection")
+    __slots__ = (
+        "graph",
+        "inputs",
+        "key_names",
+        "parents",
+        "path",
+        "representation_type",
+        "selection",
+    )
 
     def __init__(self, graph: str, *, path: tuple[PathStep, ...], selection: Selected) -> None:
         self.graph = graph
         self.path = path
         self.selection = selection
         self.parents: set[FetchNode] = set()
-        self.inputs: dict[tuple[str, str], InputField] | None = None
+        self.inputs: list[InputField] | None = None
+        self.key_names: set[str] = set()
         self.representation_type = ""
 
 
 class _Cursor:
     __slots__ = ("fetch", "path", "selection")
 
-    def __init__(
-        self, fetch: FetchNode, selection: Selected, path: tuple[PathStep, ...]
-    ) -> None:
+    def __init__(self, fetch: FetchNode, selection: Selected, path: tuple[PathStep, ...]) -> None:
         self.fetch = fetch
         self.selection = selection
         self.path = path
@@ -112,19 +119,17 @@ class FetchGraph:
             return self._jump(path, segment, parent)
         if isinstance(segment, Cast):
             step = PathStep(on=segment.type)
-            return _Cursor(parent.fetch, parent.selection.fragment(segment.type), (*parent.path, step))
+            return _Cursor(
+                parent.fetch, parent.selection.fragment(segment.type), (*parent.path, step)
+            )
         inner = parent.selection.add(segment, path.node.type)
         return _Cursor(parent.fetch, inner, (*parent.path, PathStep(key=segment.response_key)))
 
     def _jump(self, path: Path, move: EntityMove, parent: _Cursor) -> _Cursor:
-        fetch = FetchNode(
-            move.target.graph, path=parent.path, selection=Selected(move.target.type)
-        )
+        fetch = FetchNode(move.target.graph, path=parent.path, selection=Selected(move.target.type))
         fetch.representation_type = move.representation_type
-        fetch.inputs = {
-            (field.name, field.response_key): field
-            for field in inputs_of((*move.key, *move.requires), path.position)
-        }
+        fetch.key_names = {node.name for node in move.key if isinstance(node, SetField)}
+        fetch.inputs = inputs_of((*move.key, *move.requires), path.position)
         fetch.parents = {parent.fetch, *(self._cursor(r).fetch for r in path.requirements)}
         self.fetches.append(fetch)
         return _Cursor(fetch, fetch.selection, parent.path)
@@ -163,21 +168,23 @@ class FetchGraph:
 
     def _join_alike(self) -> bool:
         levels = self._levels()
-        seen: dict[object, FetchNode] = {}
+        seen: dict[object, list[FetchNode]] = {}
         for fetch in self.fetches:
             if fetch.inputs is None:
                 continue
             at = (fetch.graph, fetch.path, fetch.representation_type, levels[fetch])
-            first = seen.setdefault(at, fetch)
-            if first is not fetch:
-                self._join(first, fetch)
-                return True
+            for other in seen.setdefault(at, []):
+                if other.inputs is not None and _agree(other.inputs, fetch.inputs):
+                    self._join(other, fetch)
+                    return True
+            seen[at].append(fetch)
         return False
 
     def _join(self, kept: FetchNode, joined: FetchNode) -> None:
         assert kept.inputs is not None
         assert joined.inputs is not None
-        kept.inputs.update(joined.inputs)
+        kept.inputs += joined.inputs
+        kept.key_names |= joined.key_names
         kept.parents |= joined.parents
         kept.selection.merge(joined.selection)
         self.fetches.remove(joined)
@@ -187,7 +194,17 @@ class FetchGraph:
                 child.parents.add(kept)
 
 
-def inputs_of(wanted: FieldSet, position: Position) -> Sequence[InputField]:
+def _agree(left: Sequence[InputField], right: Sequence[InputField]) -> bool:
+    """Tell whether one representation can hold both: no member is read from two response keys."""
+    return all(
+        one.response_key == other.response_key and _agree(one.inputs, other.inputs)
+        for one in left
+        for other in right
+        if one.name == other.name
+    )
+
+
+def inputs_of(wanted: FieldSet, position: Position) -> list[InputField]:
     """Return how a representation reads a field set from the objects at `position`."""
     inputs: list[InputField] = []
     for node in wanted:

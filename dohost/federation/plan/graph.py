@@ -53,7 +53,9 @@ class PlanGraph:
 
     def roots(self, type_name: str) -> tuple[Node, ...]:
         """Return a root type's node in every subgraph that has the type."""
-        return tuple(self.node(graph, type_name) for graph in self.supergraph.types[type_name].joins)
+        return tuple(
+            self.node(graph, type_name) for graph in self.supergraph.types[type_name].joins
+        )
 
     def field_set(self, text: str) -> FieldSet:
         """Return a parsed field set; composition has checked its syntax."""
@@ -66,8 +68,8 @@ class PlanGraph:
         """Return how the node's subgraph takes part in `field`, where it can answer it at all."""
         declared = self.supergraph.types[node.type].fields.get(field)
         join = None if declared is None else declared.joins.get(node.graph)
-        if join is None:
-            return None
+        if join is None or join.override_label is not None:
+            return None  # a progressive override takes nothing over until its label is switched on
         provided = any(isinstance(n, SetField) and n.name == field for n in node.provided)
         return join if join.is_resolvable or provided else None
 
@@ -146,7 +148,9 @@ class PlanGraph:
                 continue
             target = self.node(move.target.graph, move.target.type, _entered_for(field))
             moves.append(
-                EntityMove(target, move.key, move.representation_type, self.field_set(join.requires))
+                EntityMove(
+                    target, move.key, move.representation_type, self.field_set(join.requires)
+                )
             )
         return self._requires_moves.setdefault((type_name, field), tuple(moves))
 

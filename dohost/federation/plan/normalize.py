@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from graphql import (
+    DirectiveNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     InlineFragmentNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
+    ValueNode,
     VariableNode,
     Visitor,
     print_ast,
@@ -102,9 +105,7 @@ class Normalizer:
     def _selection(
         self, on: str, sets: Sequence[SelectionSetNode], position: Position
     ) -> NormalSelection:
-        expanded = {
-            name: self._fields(name, sets, position) for name in self._expansion(on, sets)
-        }
+        expanded = {name: self._fields(name, sets, position) for name in self._expansion(on, sets)}
         return NormalSelection(
             on=on, by_type={n: f for n, f in expanded.items() if f}, position=position
         )
@@ -175,7 +176,9 @@ class Normalizer:
     ) -> dict[str, list[FieldNode]] | None:
         """Gather the fields that apply to type `on`; with `narrow`, None if others apply to its parts."""
         fields: dict[str, list[FieldNode]] = {}
-        pending = [node for selection in reversed(list(sets)) for node in reversed(selection.selections)]
+        pending = [
+            node for selection in reversed(list(sets)) for node in reversed(selection.selections)
+        ]
         while pending:
             node = pending.pop()
             if not self._is_included(node):
@@ -205,11 +208,11 @@ class Normalizer:
             condition in self._supergraph.types[on].interfaces
         )
 
-    def _is_included(self, node: FieldNode | FragmentSpreadNode | InlineFragmentNode) -> bool:
+    def _is_included(self, node: SelectionNode) -> bool:
         for directive in node.directives or ():
             name = directive.name.value
             if name in ("skip", "include"):
-                value = directive.arguments[0].value
+                value = condition_value(directive)
                 truth = (
                     self._conditions[value.name.value]
                     if isinstance(value, VariableNode)
@@ -218,6 +221,12 @@ class Normalizer:
                 if truth is (name == "skip"):
                     return False
         return True
+
+
+def condition_value(directive: DirectiveNode) -> ValueNode:
+    """Return the `if` of a valid `@skip` or `@include`."""
+    assert directive.arguments is not None
+    return directive.arguments[0].value
 
 
 class _Variables(Visitor):

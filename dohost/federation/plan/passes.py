@@ -60,9 +60,21 @@ class Finisher:
         return one.text == other.text if same else not self._clashes(one.node, other.node)
 
     def _clashes(self, one: FetchNode, other: FetchNode) -> bool:
-        """Tell whether one request would select unlike fields under one response key."""
-        mine, theirs = one.selection.fields, other.selection.fields
-        return bool(mine.keys() & theirs.keys())
+        """Tell whether one request would give unlike types to one response key."""
+        for key in one.selection.fields.keys() & other.selection.fields.keys():
+            (mine, mine_inner), (theirs, theirs_inner) = (
+                node.selection.fields[key] for node in (one, other)
+            )
+            if mine_inner is not None or theirs_inner is not None:
+                return True
+            if self._leaf_type(one, mine) != self._leaf_type(other, theirs):
+                return True
+        return False
+
+    def _leaf_type(self, node: FetchNode, use: FieldUse) -> str:
+        if use.name == "__typename":
+            return "String!"
+        return self._supergraph.field_type(node.selection.type, use.name, node.graph)
 
     def _fetch(self, group: Sequence[_Printed]) -> Fetch:
         first = group[0].node
@@ -76,7 +88,9 @@ class Finisher:
                 text=f"{self._kind}{head} {group[0].text}",
                 variables=tuple(variables),
                 root_fields=tuple(
-                    RootUse(response_key=key, name=use.name, arguments=parse_arguments(use.arguments))
+                    RootUse(
+                        response_key=key, name=use.name, arguments=parse_arguments(use.arguments)
+                    )
                     for key, (use, _) in first.selection.fields.items()
                 ),
                 renames=group[0].renames,
@@ -96,7 +110,7 @@ class Finisher:
 
     def _target(self, node: FetchNode) -> EntityTarget:
         assert node.inputs is not None
-        inputs = _joined(list(node.inputs.values()))
+        inputs = _joined(node.inputs)
         return EntityTarget(
             path=node.path,
             type=node.representation_type,
@@ -105,15 +119,9 @@ class Finisher:
         )
 
     def _is_required(self, node: FetchNode, field: InputField) -> bool:
-        declared = self._supergraph.types[node.representation_type].fields[field.name]
-        keys = {
-            word.strip("{}")
-            for join in self._supergraph.types[node.representation_type].joins.values()
-            for key in join.keys
-            if join.graph == node.graph
-            for word in key.fields.split()
-        }
-        return declared.type.endswith("!") or field.name in keys
+        declared = self._supergraph.types[node.representation_type].fields.get(field.name)
+        non_null = declared is not None and declared.type.endswith("!")
+        return non_null or field.name in node.key_names
 
 
 def _joined(inputs: Sequence[InputField]) -> tuple[InputField, ...]:

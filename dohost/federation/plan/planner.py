@@ -27,9 +27,7 @@ class Planner:
 
     def plan(self, selection: NormalSelection, variable_types: Mapping[str, str]) -> Plan:
         """Plan an operation. Raises: Unresolvable."""
-        finisher = Finisher(
-            self._graph.supergraph, variable_types, kind=selection.on.lower()
-        )
+        finisher = Finisher(self._graph.supergraph, variable_types, kind=selection.on.lower())
         fields = [
             field
             for field in selection.by_type.get(selection.on, ())
@@ -46,8 +44,12 @@ class Planner:
         return Plan(waves=tuple(waves))
 
     def _stage(
-        self, selection: NormalSelection, fields: Sequence[NormalField], *,
-        nodes: Sequence[Node], finisher: Finisher,
+        self,
+        selection: NormalSelection,
+        fields: Sequence[NormalField],
+        *,
+        nodes: Sequence[Node],
+        finisher: Finisher,
     ) -> tuple[tuple[Fetch, ...], ...]:
         walker = Walker(self._graph)
         leaves: list[list[Path]] = []

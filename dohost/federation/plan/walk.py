@@ -52,7 +52,12 @@ class Path:
     __slots__ = ("cost", "node", "parent", "position", "requirements", "segment")
 
     def __init__(
-        self, parent: Path | None, segment: Segment, *, node: Node, position: Position,
+        self,
+        parent: Path | None,
+        segment: Segment,
+        *,
+        node: Node,
+        position: Position,
         requirements: tuple[Path, ...] = (),
     ) -> None:
         self.parent = parent
@@ -60,7 +65,8 @@ class Path:
         self.node = node
         self.position = position
         self.requirements = requirements
-        base = parent.cost if parent is not None else 0
+        self.cost: int
+        base: int = parent.cost if parent is not None else 0
         self.cost = base + weight(segment) + sum(max(0, r.cost - base) for r in requirements)
 
     def same_position(self) -> Iterable[Path]:
@@ -100,9 +106,10 @@ class Walker:
     def root(self, node: Node, position: Position, *, apart: str = "") -> Path:
         """Return the path that stands on a root type."""
         segment = Root(graph=node.graph, apart=apart)
-        if segment not in self._interned:
-            self._interned[segment] = Path(None, segment, node=node, position=position)
-        return self._interned[segment]
+        path = self._interned.get((node, segment))
+        if path is None:
+            path = self._interned[node, segment] = Path(None, segment, node=node, position=position)
+        return path
 
     def leaves(self, selection: NormalSelection, starts: Sequence[Path]) -> list[list[Path]]:
         """Return the candidates of every leaf. Raises: Unresolvable if a leaf has none."""
@@ -123,9 +130,7 @@ class Walker:
             if all(self._graph.cast(path.node, name) is not None for path in starts)
         ]
 
-    def _field(
-        self, field: NormalField, paths: Sequence[Path], type_name: str
-    ) -> list[list[Path]]:
+    def _field(self, field: NormalField, paths: Sequence[Path], type_name: str) -> list[list[Path]]:
         use = FieldUse(
             response_key=field.response_key,
             name=field.name,
@@ -236,13 +241,11 @@ class Walker:
 
     def _gather(self, path: Path, wanted: FieldSet) -> tuple[Path, ...] | None:
         """Return the cheapest paths that together gather a field set, or None."""
-        chosen: list[Path] = []
         candidates = self._set_leaves(wanted, list(path.same_position()))
         if candidates is None:
             return None
-        for options in candidates:
-            chosen.append(min(options, key=lambda p: p.cost))
-        return tuple(dict.fromkeys(chosen))
+        cheapest = (min(options, key=lambda p: p.cost) for options in candidates)
+        return tuple(dict.fromkeys(cheapest))
 
     def _set_leaves(self, wanted: FieldSet, starts: Sequence[Path]) -> list[list[Path]] | None:
         found: list[list[Path]] = []
@@ -300,7 +303,12 @@ class Walker:
         return found
 
     def _extend(
-        self, parent: Path, segment: Segment, *, node: Node, position: Position,
+        self,
+        parent: Path,
+        segment: Segment,
+        *,
+        node: Node,
+        position: Position,
         requirements: tuple[Path, ...] = (),
     ) -> Path:
         at = (parent, segment)
@@ -313,12 +321,12 @@ class Walker:
 
 
 def _best(found: list[Path]) -> list[Path]:
-    """Keep the cheapest two paths per place where they end, and not too many in all."""
-    kept: list[Path] = []
-    seen: dict[object, int] = {}
-    for path in sorted(dict.fromkeys(found), key=lambda p: p.cost):
-        place = (path.node, path.parent.node if path.parent else None)
-        if seen.get(place, 0) < 2:
-            seen[place] = seen.get(place, 0) + 1
-            kept.append(path)
-    return kept[:_CANDIDATES_MAX]
+    """Keep the cheapest path to every node, and a few more where a different way may combine better."""
+    ordered = sorted(dict.fromkeys(found), key=lambda path: path.cost)
+    first: dict[Node, Path] = {}
+    others: dict[tuple[Node, Node | None], Path] = {}
+    for path in ordered:
+        if first.setdefault(path.node, path) is not path:
+            others.setdefault((path.node, path.parent.node if path.parent else None), path)
+    kept = [*first.values(), *list(others.values())[: max(0, _CANDIDATES_MAX - len(first))]]
+    return sorted(kept, key=lambda path: path.cost)

@@ -27,9 +27,7 @@ from dohost.federation.sdl.model import (
 )
 
 
-def complete(
-    schemas: Sequence[SubgraphSchema], *, lenient: frozenset[str]
-) -> list[SubgraphSchema]:
+def complete(schemas: Sequence[SubgraphSchema], *, lenient: frozenset[str]) -> list[SubgraphSchema]:
     """Return the schemas with stubs and lookups added to those named in `lenient`."""
     has_query = any("Query" in schema.types for schema in schemas)
     completed: list[SubgraphSchema] = []

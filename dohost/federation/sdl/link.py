@@ -70,11 +70,13 @@ def read_links(applications: Iterable[ConstDirectiveNode]) -> Links | LinkError:
     for node in applications:
         if node.name.value not in ("link", "core"):
             continue
-        arguments = {a.name.value: value_from_ast_untyped(a.value) for a in node.arguments}
+        arguments = {a.name.value: value_from_ast_untyped(a.value) for a in node.arguments or ()}
         url = str(arguments.get("url", arguments.get("feature", "")))
         matched = _URL.match(url)
         if matched is None:
-            return LinkError("INVALID_LINK_IDENTIFIER", f'"{url}" is not the URL of a specification')
+            return LinkError(
+                "INVALID_LINK_IDENTIFIER", f'"{url}" is not the URL of a specification'
+            )
         if not url.startswith(FEDERATION_URL + "/"):
             foreign |= _foreign_names(arguments, matched["name"])
             continue

@@ -74,9 +74,7 @@ def parse_subgraph(subgraph: Subgraph) -> SubgraphSchema | list[CompositionError
     return _Reader(subgraph, document, links).read()
 
 
-def _error(
-    code: str, subgraph: str, message: str, nodes: tuple[str, ...] = ()
-) -> CompositionError:
+def _error(code: str, subgraph: str, message: str, nodes: tuple[str, ...] = ()) -> CompositionError:
     return CompositionError(code=code, message=f"[{subgraph}] {message}", nodes=nodes)
 
 
@@ -171,7 +169,12 @@ class _Reader:
         )
 
     def _type(self, node: TypeNode, name: str) -> TypeDef:
-        kind = _KINDS[node.kind.removesuffix("_definition").removesuffix("_type_extension").removesuffix("_type").removesuffix("_extension")]
+        kind = _KINDS[
+            node.kind.removesuffix("_definition")
+            .removesuffix("_type_extension")
+            .removesuffix("_type")
+            .removesuffix("_extension")
+        ]
         is_extension = isinstance(node, TypeExtensionNode)
         directives = self._directives(node.directives or ())
         extends = is_extension or any(a.name == "extends" for a in directives)
@@ -181,10 +184,14 @@ class _Reader:
             for child in getattr(node, "fields", None) or ():
                 if child.name.value not in _MACHINERY_FIELDS:
                     if child.name.value in fields:
-                        self._fail("INVALID_GRAPHQL", f"{name}.{child.name.value} is defined twice", child)
+                        self._fail(
+                            "INVALID_GRAPHQL", f"{name}.{child.name.value} is defined twice", child
+                        )
                     field = self._field(child, in_extension=extends)
                     if shared and not field.has("shareable"):
-                        field = msgspec.structs.replace(field, directives=(*field.directives, *shared))
+                        field = msgspec.structs.replace(
+                            field, directives=(*field.directives, *shared)
+                        )
                     fields[field.name] = field
         return TypeDef(
             name=name,
@@ -250,11 +257,15 @@ class _Reader:
             local = node.name.value
             name = self._links.canonical(local)
             if name is None and local not in _GRAPHQL_DIRECTIVES:
-                foreign = local in self._links.foreign or local.partition("__")[0] in self._links.foreign
+                foreign = (
+                    local in self._links.foreign or local.partition("__")[0] in self._links.foreign
+                )
                 if not foreign and local not in self._defined:
                     self._fail("INVALID_GRAPHQL", f"unknown directive @{local}", node)
                 continue
-            arguments = {a.name.value: value_from_ast_untyped(a.value) for a in node.arguments or ()}
+            arguments = {
+                a.name.value: value_from_ast_untyped(a.value) for a in node.arguments or ()
+            }
             applied.append(Applied(name=name or local, arguments=arguments))
         return tuple(applied)
 

@@ -100,9 +100,7 @@ def _without_idle_external(type_: TypeDef) -> TypeDef:
         if applied.name != "external" and not (is_interface and applied.name == "key")
     )
     fields = {name: strip(field) for name, field in type_.fields.items()}
-    return msgspec.structs.replace(
-        type_, directives=directives, fields=fields, is_extension=False
-    )
+    return msgspec.structs.replace(type_, directives=directives, fields=fields, is_extension=False)
 
 
 def _with_pruned_sets(type_: TypeDef, types: Types) -> TypeDef:

@@ -151,14 +151,22 @@ class _Checks:
             for name, applied in (("REQUIRES", requires), ("PROVIDES", provides)):
                 if applied is not None:
                     yield self._error(
-                        f"{name}_UNSUPPORTED_ON_INTERFACE", f"{label} is an interface's", field.position
+                        f"{name}_UNSUPPORTED_ON_INTERFACE",
+                        f"{label} is an interface's",
+                        field.position,
                     )
             if field.has("external"):
-                yield self._error("EXTERNAL_ON_INTERFACE", f"{label} is an interface's", field.position)
+                yield self._error(
+                    "EXTERNAL_ON_INTERFACE", f"{label} is an interface's", field.position
+                )
             if field.has("override"):
-                yield self._error("OVERRIDE_ON_INTERFACE", f"{label} is an interface's", field.position)
+                yield self._error(
+                    "OVERRIDE_ON_INTERFACE", f"{label} is an interface's", field.position
+                )
             if field.has("shareable"):
-                yield self._error("INVALID_SHAREABLE_USAGE", f"{label} is an interface's", field.position)
+                yield self._error(
+                    "INVALID_SHAREABLE_USAGE", f"{label} is an interface's", field.position
+                )
             return
         if requires is not None:
             yield from self._set("requires", requires, on=type_.name, position=field.position)
@@ -166,7 +174,9 @@ class _Checks:
             target = self._schema.types.get(named_type(field.type))
             if target is None or target.kind not in _COMPOSITE:
                 yield self._error(
-                    "PROVIDES_ON_NON_OBJECT_FIELD", f"{label} has no fields to provide", field.position
+                    "PROVIDES_ON_NON_OBJECT_FIELD",
+                    f"{label} has no fields to provide",
+                    field.position,
                 )
             else:
                 yield from self._set("provides", provides, on=target.name, position=field.position)
@@ -184,14 +194,18 @@ class _Checks:
                 if field.has(name):
                     yield self._error(code, f"{label} is @external and has @{name}", field.position)
         if sum(a.name == "shareable" for a in field.directives) > 1:
-            yield self._error("INVALID_SHAREABLE_USAGE", f"{label} is @shareable twice", field.position)
+            yield self._error(
+                "INVALID_SHAREABLE_USAGE", f"{label} is @shareable twice", field.position
+            )
 
     def _set(
         self, directive: str, applied: Applied, *, on: str, position: str
     ) -> Iterator[CompositionError]:
         code, label = directive.upper(), f"@{directive} on {on}"
         if not isinstance(applied.arguments.get("fields"), str):
-            yield self._error(f"{code}_INVALID_FIELDS_TYPE", f"{label}: fields is no string", position)
+            yield self._error(
+                f"{code}_INVALID_FIELDS_TYPE", f"{label}: fields is no string", position
+            )
             return
         try:
             nodes = parse_field_set(applied.text("fields"))
@@ -208,9 +222,7 @@ class _Checks:
                 position,
             )
 
-    def _nodes(
-        self, directive: str, nodes: FieldSet, *, on: str
-    ) -> Iterator[tuple[str, str]]:
+    def _nodes(self, directive: str, nodes: FieldSet, *, on: str) -> Iterator[tuple[str, str]]:
         code = directive.upper()
         type_ = self._schema.types.get(on)
         for node in nodes:
@@ -229,15 +241,17 @@ class _Checks:
             self._mark(on, node.name)
             yield from self._node(directive, node, field)
 
-    def _node(
-        self, directive: str, node: SetField, field: FieldDef
-    ) -> Iterator[tuple[str, str]]:
+    def _node(self, directive: str, node: SetField, field: FieldDef) -> Iterator[tuple[str, str]]:
         code = directive.upper()
         target = self._schema.types.get(named_type(field.type))
         composite = target is not None and target.kind in _COMPOSITE
         if directive in ("key", "provides") and field.arguments:
             yield f"{code}_FIELDS_HAS_ARGS", f"{node.name} has arguments"
-        if directive == "key" and target is not None and target.kind in (Kind.INTERFACE, Kind.UNION):
+        if (
+            directive == "key"
+            and target is not None
+            and target.kind in (Kind.INTERFACE, Kind.UNION)
+        ):
             yield "KEY_FIELDS_SELECT_INVALID_TYPE", f"{node.name} is an {target.kind}"
         elif composite and not node.selection:
             yield f"{code}_INVALID_FIELDS", f"{node.name} needs a selection"

@@ -24,6 +24,15 @@ Pairs = list[tuple[str, str]]
 _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _finds_control = re.compile(r"[\r\n\0]").search
 _BLANK = " \t\r\n"
+_COMMON = (
+    "Accept Accept-Encoding Accept-Language Access-Control-Expose-Headers Age Allow API-Version "
+    "Authorization Cache-Control Cache-Status CF-Connecting-IP Connection Content-Encoding "
+    "Content-Length Content-Type Cookie Date ETag Expires Host If-Modified-Since If-None-Match "
+    "Last-Modified Link Location Origin RateLimit RateLimit-Policy Referer Retry-After Set-Cookie "
+    "Traceparent Tracestate User-Agent Vary Via WWW-Authenticate X-API-Key X-Forwarded-Prefix "
+    "X-Gateway-Context X-RateLimit-Limit X-RateLimit-Remaining X-RateLimit-Reset X-Real-IP X-Request-ID"
+)
+_KNOWN = {name: name.lower() for each in _COMMON.split() for name in (each, each.lower())}
 
 
 class HasItems(Protocol):
@@ -42,6 +51,10 @@ class Headers(Transferable):
         self._cookies: Pairs = []
         self._is_immutable = False
         if init is None:
+            return
+        if type(init) is Headers:
+            self._fields = init._fields.copy()
+            self._cookies = init._cookies.copy()
             return
         for name, value in _pairs(init):
             self.append(name, value)
@@ -97,13 +110,14 @@ class Headers(Transferable):
     def append(self, name: str, value: str) -> None:
         """Add a value to a field, joined to the one it has."""
         key, text = self._checked(name, value)
+        fields = self._fields
         if key == "set-cookie":
             self._cookies.append((name, text))
-        elif key in self._fields:
-            first = self._fields[key]
-            self._fields[key] = (first[0], f"{first[1]}, {text}")
+        elif key in fields:
+            first = fields[key]
+            fields[key] = (first[0], f"{first[1]}, {text}")
         else:
-            self._fields[key] = (name, text)
+            fields[key] = (name, text)
 
     def set(self, name: str, value: str) -> None:
         """Replace every value of a field."""
@@ -176,7 +190,12 @@ class Headers(Transferable):
         return f"Headers({self.items()!r})"
 
     def _checked(self, name: str, value: str) -> tuple[str, str]:
-        self._require_mutable()
+        if self._is_immutable:
+            self._require_mutable()
+        # Nearly every field has a known name and a printable value; the rest is looked at closely.
+        key = _KNOWN.get(name)
+        if key is not None and type(value) is str and value.isascii() and value.isprintable():
+            return key, value.strip(" ")
         text = (value if type(value) is str else str(value)).strip(_BLANK)
         if not isinstance(name, str) or _is_token(name) is None:
             raise JsTypeError(f"Invalid header name: {name!r}.")
