@@ -20,9 +20,12 @@ from dohost.dev.failures import Redactor, describe, failure_text
 from dohost.dev.request_lines import request_text
 from dohost.errors import ConfigError, UserCodeError
 from dohost.server.app import RequestLine
+from dohost.server.local_api import API_PREFIX
 from dohost.telemetry import LEVELS, Event, Level, Log, Sink, at_least, json_lines
 
 LOG_LEVELS = ("debug", "info", "log", "warn", "error", "none")
+# `failed` has shown the same error with its source, where the error page was made.
+_SHOWN_WITH_SOURCE = "server.request_failed"
 _STYLES = {"debug": "dim", "info": "", "log": "", "warn": "yellow", "error": "bold red"}
 
 
@@ -35,6 +38,7 @@ class DevView:
         self._threshold: Level | None = _threshold(log_level)
         self._root = Path()
         self._redactor = Redactor()
+        self._said: frozenset[str] = frozenset()
         self.log = Log(self._sink(log_level))
 
     def describe_with(self, redactor: Redactor, *, root: Path) -> None:
@@ -56,15 +60,19 @@ class DevView:
             self._say("info", bindings_text(binding_rows(worker, running=running)))
 
     def findings(self, loaded: Loaded) -> None:
-        """Show notes and warnings of the configuration."""
-        for note in loaded.notes:
+        """Show notes and warnings of the configuration that have not been shown already."""
+        for note in [note for note in loaded.notes if note not in self._said]:
             self.show("config.note", "info", Text(note))
-        if loaded.warnings:
-            text = block("WARNING", "Processing configuration:", loaded.warnings)
+        warnings = [warning for warning in loaded.warnings if warning not in self._said]
+        if warnings:
+            text = block("WARNING", "Processing configuration:", warnings)
             self.show("config.warnings", "warn", text)
+        self._said = frozenset((*loaded.notes, *loaded.warnings))
 
     def request(self, line: RequestLine) -> None:
-        """Show one answered request."""
+        """Show one answered request; not those of our own command line."""
+        if line.path.startswith(API_PREFIX):
+            return
         if self._is_json:
             self.log.event(
                 "request",
@@ -134,6 +142,8 @@ class DevView:
         return at_least(threshold, json_lines(sys.stderr) if self._is_json else self._print_event)
 
     def _print_event(self, event: Event) -> None:
+        if event.name == _SHOWN_WITH_SOURCE:
+            return
         fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
         text = self._redactor.text(f"{PREFIX} {event.name} {fields}")
         self._console.print(Text(text.rstrip(), _STYLES[event.level]))

@@ -6,10 +6,8 @@ import datetime
 
 import click
 import msgspec
-from rich.table import Table
-from rich.text import Text
 
-from dohost.cli.console import out
+from dohost.cli.columns import columns_text
 from dohost.cli.local_client import open_objects
 from dohost.cli.project import Project, project_options
 from dohost.runtime.inspection import ObjectInfo
@@ -39,30 +37,23 @@ def list_objects(
     elif not found:
         click.echo("No objects.")
     else:
-        out().print(objects_table(found))
+        click.echo(objects_text(found))
 
 
-def objects_table(found: list[ObjectInfo]) -> Table:
+def objects_text(found: list[ObjectInfo]) -> str:
     """Return the listing as a table."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("Class", "Name", "Id", "Size", "Alarm", ""):
-        table.add_column(heading, no_wrap=heading == "Id")
-    for item in found:
-        status = item.problem or ("live" if item.is_live else "")
-        table.add_row(
-            *(
-                Text(cell)
-                for cell in (
-                    item.class_name,
-                    item.name or "",
-                    item.object_id,
-                    size_text(item.size_bytes),
-                    "" if item.alarm_ms is None else alarm_text(item.alarm_ms),
-                    status,
-                )
-            )
+    rows = [
+        (
+            item.class_name,
+            item.name or "",
+            item.object_id,
+            size_text(item.size_bytes),
+            "" if item.alarm_ms is None else alarm_text(item.alarm_ms),
+            item.problem or ("live" if item.is_live else ""),
         )
-    return table
+        for item in found
+    ]
+    return columns_text(("Class", "Name", "Id", "Size", "Alarm", ""), rows)
 
 
 def size_text(size_bytes: int) -> str:

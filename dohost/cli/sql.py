@@ -7,10 +7,10 @@ import io
 
 import click
 import msgspec
-from rich import table as rich_table
 from rich.text import Text
 
-from dohost.cli.console import err, out
+from dohost.cli.columns import columns_text
+from dohost.cli.console import err
 from dohost.cli.local_client import open_objects
 from dohost.cli.project import Project, project_options
 from dohost.storage.inspection import Blob, Cell, Table
@@ -55,17 +55,13 @@ def command(
 
 def _show(answer: Table, form: _Format) -> None:
     if form.is_json:
-        rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        objects = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+        click.echo(msgspec.json.format(msgspec.json.encode(objects), indent=2).decode())
     elif form.is_csv:
         click.echo(csv_text(answer), nl=False)
     else:
-        table = rich_table.Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-        for column in answer.columns:
-            table.add_column(Text(column))
-        for row in answer.rows:
-            table.add_row(*(Text(cell_text(cell)) for cell in row))
-        out().print(table)
+        rows = [[cell_text(cell) for cell in row] for row in answer.rows]
+        click.echo(columns_text(answer.columns, rows))
 
 
 def csv_text(answer: Table) -> str:

@@ -97,7 +97,15 @@ def read_services(section: Section) -> tuple[ServiceBinding, ...]:
     for item in items:
         environment = item.get("environment")
         service = f"{item['service']}-{environment}" if environment else item["service"]
-        services.append(msgspec.convert(item | {"service": service}, ServiceBinding))
+        entrypoint, props = item.get("entrypoint"), item.get("props")
+        services.append(
+            ServiceBinding(
+                binding=str(item["binding"]),
+                service=str(service),
+                entrypoint=None if entrypoint is None else str(entrypoint),
+                props=props if isinstance(props, dict) else {},
+            )
+        )
     return tuple(services)
 
 

@@ -148,9 +148,7 @@ def _message(error: BaseException) -> str:
 
 
 def _frames(trace: TracebackType | None, *, root: Path, redactor: Redactor) -> Iterator[Frame]:
-    summaries = traceback.StackSummary.extract(
-        traceback.walk_tb(trace), lookup_lines=False, capture_locals=False
-    )
+    summaries = traceback.extract_tb(trace)  # the only way that keeps columns
     frames = [frame for frame, _ in traceback.walk_tb(trace)]
     for summary, frame in zip(summaries, frames, strict=True):
         line = summary.lineno or 1

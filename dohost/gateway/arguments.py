@@ -21,6 +21,7 @@ from dohost.gateway.service_error import ServiceError
 
 BINDABLE = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 OBJECT_TYPES = (dict, Mapping)
+ANYTHING = (object, typing.Any)
 LIST_TYPES = (list, set, frozenset, tuple, Sequence)
 
 
@@ -245,7 +246,8 @@ def _options(hint: object) -> tuple[object, ...]:
 
 def _is_object_type(hint: object) -> bool:
     return (
-        _is_a(hint, OBJECT_TYPES)
+        hint in ANYTHING
+        or _is_a(hint, OBJECT_TYPES)
         or _is_a(hint, (msgspec.Struct,))
         or typing.is_typeddict(hint)
         or hasattr(hint, "__dataclass_fields__")

@@ -47,6 +47,7 @@ async def run_operation(
 
 
 def _compile(sdl: str, registry: Registry) -> Compiled:
+    # Lazy for the same reason as above.
     from dohost.federation.subgraph import Resolver, ServiceSchema
 
     resolvers = {

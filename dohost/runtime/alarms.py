@@ -24,7 +24,7 @@ import msgspec
 from dohost.clock import Clock, Entropy
 from dohost.gates import Batch
 from dohost.runtime.catalog import Catalog, ObjectKey
-from dohost.runtime.turns import spawn
+from dohost.runtime.tasks import spawn
 from dohost.telemetry import Log
 
 RETRIES_MAX = 6

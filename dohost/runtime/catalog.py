@@ -18,7 +18,7 @@ from types import TracebackType
 import aiosqlite
 import msgspec
 
-from dohost.runtime.turns import spawn
+from dohost.runtime.tasks import spawn
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS objects (

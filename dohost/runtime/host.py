@@ -31,7 +31,8 @@ from dohost.runtime.eviction import Evictor
 from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.outgoing import GatedFetcher
 from dohost.runtime.registry import Code, ObjectClass, Parts
-from dohost.runtime.turns import Nesting, spawn, task_factory
+from dohost.runtime.tasks import spawn, task_factory
+from dohost.runtime.turns import Nesting
 from dohost.runtime.worker import Generation, in_context
 from dohost.storage.commit import SYNC_THREADS_MAX, Committer
 from dohost.telemetry import Log, stderr_log

@@ -14,7 +14,8 @@ from workers import Request, Response
 from workers.context import Fetcher
 
 from dohost.gates import Batch
-from dohost.runtime.turns import current_owner, spawn
+from dohost.runtime.tasks import spawn
+from dohost.runtime.turns import current_owner
 
 
 class GatedFetcher:

@@ -1,4 +1,4 @@
-"""Turns: driving user code one step at a time under its object's input gate.
+"""Turns: user code, one step at a time under its object's input gate. (Long: a task is one protocol.)
 
 A `Turn` is a task of our own, built on asyncio's documented hooks for custom tasks, so that
 `current_task`, `timeout`, `TaskGroup`, `gather` and cancellation work inside it. It differs from
@@ -145,6 +145,14 @@ class Turn(asyncio.Future[object]):
         self._name: str | None = None
         owner.turns.add(self)
 
+    def adopt(self, coro: Coroutine[object, object, object], parent: Turn | None) -> None:
+        """Become a task of user code that `parent` made: run `coro` soon, in the parent's scope."""
+        self._coro = coro
+        if parent is not None:
+            self.scope = parent.scope
+        self._register()
+        self._loop_ref.call_soon(self.begin, context=NEUTRAL)
+
     # Starting and resuming -------------------------------------------------------------------
 
     def start(self) -> None:
@@ -246,15 +254,14 @@ class Turn(asyncio.Future[object]):
             self._coro = result
             return result.send(None)
         if inspect.isawaitable(result):
-            coro = _await(result)
+            coro = await_it(result)
             self._coro = coro
             return coro.send(None)
         raise _Finished(result)
 
     def _suspend(self, waits_for: object) -> None:
         if not self._is_registered:
-            self._is_registered = True
-            _tasks._register_task(self)  # type: ignore[arg-type] # a Turn is a task by protocol
+            self._register()
         blocking = getattr(waits_for, "_asyncio_future_blocking", None)
         if waits_for is None:
             # `asyncio.sleep(0)`: let others run, then go on.
@@ -270,8 +277,8 @@ class Turn(asyncio.Future[object]):
             waits_for.set_exception(RuntimeError(text))
         waits_for._asyncio_future_blocking = False  # type: ignore[attr-defined] # asyncio's protocol
         self._fut_waiter = waits_for  # type: ignore[assignment] # a future by that protocol
-        waits_for.add_done_callback(self._wakeup, context=NEUTRAL)  # type: ignore[attr-defined]
-        if self._must_cancel and self._fut_waiter.cancel(msg=self._cancel_message):  # type: ignore[union-attr]
+        waits_for.add_done_callback(self._wakeup, context=NEUTRAL)  # type: ignore[attr-defined] # as above
+        if self._must_cancel and waits_for.cancel(msg=self._cancel_message):  # type: ignore[attr-defined] # as above
             self._must_cancel = False
 
     # Ending ---------------------------------------------------------------------------------
@@ -331,6 +338,10 @@ class Turn(asyncio.Future[object]):
             )
         finally:
             _swap_current_task(self._loop_ref, previous)
+
+    def _register(self) -> None:
+        self._is_registered = True
+        _tasks._register_task(self)  # type: ignore[arg-type] # a Turn is a task by protocol
 
     def _leave(self) -> None:
         self.owner.turns.discard(self)
@@ -409,7 +420,7 @@ def _failure(future: asyncio.Future[object]) -> BaseException | None:
     return future.exception()
 
 
-async def _await(awaitable: Awaitable[object]) -> object:
+async def await_it(awaitable: Awaitable[object]) -> object:
     return await awaitable
 
 
@@ -417,47 +428,3 @@ def current_turn(loop: asyncio.AbstractEventLoop | None = None) -> Turn | None:
     """Return the turn that is on the stack, or None outside any object."""
     task: object = asyncio.current_task(loop)
     return task if isinstance(task, Turn) else None
-
-
-def task_factory(nesting: Nesting) -> Callable[..., asyncio.Future[object]]:
-    """Return the loop's task factory: tasks that an object's code makes are turns of that object."""
-
-    def make(
-        loop: asyncio.AbstractEventLoop,
-        coro: Coroutine[object, object, object],
-        *,
-        context: contextvars.Context | None = None,
-        **options: object,
-    ) -> asyncio.Future[object]:
-        current = current_turn(loop)
-        owner = current_owner.get() if current is None else current.owner
-        if owner is None:
-            return asyncio.Task(coro, loop=loop, context=context, **options)  # type: ignore[arg-type]
-        if not asyncio.iscoroutine(coro):
-            coro = _await(coro)
-        turn = Turn(
-            owner,
-            None,
-            nesting=nesting,
-            loop=loop,
-            context=contextvars.copy_context() if context is None else context,
-        )
-        turn._coro = coro
-        if current is not None:
-            turn.scope = current.scope
-        name = options.get("name")
-        if name is not None:
-            turn.set_name(name)
-        turn._is_registered = True
-        _tasks._register_task(turn)  # type: ignore[arg-type] # a Turn is a task by protocol
-        loop.call_soon(turn.begin, context=NEUTRAL)
-        return turn
-
-    return make
-
-
-def spawn(
-    loop: asyncio.AbstractEventLoop, coro: Coroutine[object, object, object], *, name: str
-) -> asyncio.Task[object]:
-    """Run host work for user code in a plain task with a clean context; only its result crosses back."""
-    return asyncio.Task(coro, loop=loop, name=name, context=contextvars.Context())

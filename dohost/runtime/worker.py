@@ -131,7 +131,7 @@ class Generation:
             if isinstance(result, Awaitable):
                 result = await result
             return clone(result, wrap=wrap_for_call)
-        except Exception as error:
+        except Exception as error:  # whatever user code raises crosses as a remote error
             raise to_remote_error(error, None) from error
 
     def _context_for(self, props: Mapping[str, object] | None) -> ExecutionContext:

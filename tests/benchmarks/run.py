@@ -21,7 +21,17 @@ import msgspec
 
 from tests.benchmarks import peers, product
 from tests.benchmarks.report import Line, markdown, summary
-from tests.benchmarks.rounds import Pace, Round, Trial, ratio_of, run_rounds, trials_of, verify
+from tests.benchmarks.rounds import (
+    OTHERS_MAX,
+    Pace,
+    Round,
+    Trial,
+    cpu_ratio_of,
+    ratio_of,
+    run_rounds,
+    trials_of,
+    verify,
+)
 from tests.benchmarks.servers import Command, Server, running
 from tests.benchmarks.work import BUDGETS, CALLS, CALLS_IN_A_ROW, WORKS, Budget, Work
 
@@ -99,7 +109,9 @@ def run(chosen: Chosen) -> Outcome:
         if "product" in chosen.systems:
             yardstick = servers["aiohttp"]
             lines += product.lines(yardstick, data=home / "product", pace=chosen.pace, say=say)
-        return Outcome(lines=tuple(lines), notes=(*skipped, facts(chosen.pace)))
+        return Outcome(
+            lines=tuple(lines), notes=(*skipped, facts(chosen.pace), *disturbances(rounds))
+        )
 
 
 def answer_rightly(servers: Mapping[str, Server], works: Sequence[Work]) -> None:
@@ -133,6 +145,7 @@ def lines_of(budgets: Sequence[Budget], rounds: Sequence[Round]) -> list[Line]:
                 sense="most" if budget.figure == "tail" else "least",
                 must=budget.must,
                 aim=budget.aim,
+                cpu_ratio=cpu_ratio_of(budget, rounds),
             )
             lines.append(line)
     return lines
@@ -164,6 +177,18 @@ def facts(pace: Pace) -> str:
         f"Measured on {platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python "
         f"{platform.python_version()}: each server on the first core, the load on the second; "
         f"median of {pace.rounds} interleaved rounds of {pace.seconds:g} s."
+    )
+
+
+def disturbances(rounds: Sequence[Round]) -> tuple[str, ...]:
+    """Return how many measurements stayed disturbed by other processes, if any did."""
+    measured = [each for made in rounds for each in made.values()]
+    disturbed = sum(each.is_disturbed for each in measured)
+    if not disturbed:
+        return ()
+    return (
+        f"{disturbed} of {len(measured)} measurements were disturbed: other processes took more "
+        f"than {OTHERS_MAX:.0%} of a core. The column by CPU is the one to trust there.",
     )
 
 

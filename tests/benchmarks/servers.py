@@ -158,6 +158,18 @@ def processes(group: int) -> Iterator[tuple[int, int]]:
             yield int(entry.name), int(fields[11]) + int(fields[12])
 
 
+def busy_seconds() -> float:
+    """Return how long the cores of this program's affinity have run any process since boot."""
+    cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    busy = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name in cores:
+            # user, nice, system; interrupts are left out, as processes' own times leave them out.
+            busy += sum(int(each) for each in ticks[:3])
+    return busy / TICKS_PER_SECOND
+
+
 def free_port() -> int:
     """Return a port of the loopback interface that nobody listens on."""
     with socket.socket() as probe:

@@ -216,6 +216,24 @@ async def test_an_interface_object_adds_fields_to_every_implementation(world, fe
     assert {r["__typename"] for r in cut.calls[1][1].representations} == {"Node"}
 
 
+INTERFACE = 'type Query { all: [Node!]! } interface Node @key(fields: "id") { id: ID! } type X implements Node @key(fields: "id") { id: ID! x: Int } type Y implements Node @key(fields: "id") { id: ID! }'
+OBJECT = 'type Query { some: [Node!]! } type Node @key(fields: "id") @interfaceObject { id: ID! score: Int }'
+
+
+async def test_an_interface_object_learns_its_types_from_the_interface(world, fed2: str) -> None:
+    cut = world({
+        "a": (fed2 + INTERFACE, {"Node": lambda r: {"__typename": "X" if r["id"] == "1" else "Y", "x": 5}, "X": lambda r: {"x": 5}}),
+        "b": (fed2 + OBJECT, {"Node": lambda r: {"score": int(r["id"])}, "Query.some": lambda: [{"id": "1", "score": 1}, {"id": "2", "score": 2}]}),
+    })  # fmt: skip
+    assert await cut.data("{ some { id score } }") == {
+        "some": [{"id": "1", "score": 1}, {"id": "2", "score": 2}]
+    }
+    assert cut.services == ["b"]
+    assert await cut.data("{ some { __typename score ... on X { x } } }") == {
+        "some": [{"__typename": "X", "score": 1, "x": 5}, {"__typename": "Y", "score": 2}]
+    }
+
+
 async def test_fields_of_a_subgraph_that_is_down_are_null_and_the_others_live(
     world, fed2: str
 ) -> None:

@@ -22,6 +22,7 @@ FIELDS = {
         "title": "String!",
         "price": "Int!",
         "stock": "Int",
+        "shipping": "Int",
         "related": "[Product]",
         "reviews": "[Review!]!",
     },
@@ -43,6 +44,8 @@ def value(kind: str, field: str, index: int) -> object:
     """Data is a function of its place, so that nobody has to keep it."""
     type_text = {**FIELDS[kind]}[field]
     name = type_text.strip("[]!")
+    if field == "shipping":
+        return shipping(value("Product", "price", index))
     seed = index * 7 + len(field) * 3 + len(kind)
     if not type_text.endswith("!") and seed % 4 == 0:
         return None
@@ -58,6 +61,11 @@ def value(kind: str, field: str, index: int) -> object:
     return {"String": f"{kind}.{field}.{index}", "Int": seed, "Float": seed / 4}[name]
 
 
+def shipping(price: object) -> int:
+    assert isinstance(price, int)
+    return price * 2
+
+
 def root_value(field: str, **arguments: str) -> object:
     return {
         "users": lambda: [ref("User", i) for i in range(3)],
@@ -70,6 +78,8 @@ def root_value(field: str, **arguments: str) -> object:
 
 
 def field_resolver(kind: str, field: str) -> Callable[..., object]:
+    if field == "shipping":
+        return lambda parent, representation: shipping(representation["price"])
     return lambda parent: value(kind, field, int(parent["id"]))
 
 
@@ -83,12 +93,22 @@ def cuts(draw: st.DrawFn) -> dict[str, tuple[str, dict]]:
     owner = {(k, f): draw(st.sampled_from(SERVICES)) for k, fs in FIELDS.items() for f in fs}
     roots = {r: draw(st.sampled_from(SERVICES)) for r in ROOTS}
     shared = {(k, f) for k, f in owner if draw(st.integers(0, 5)) == 0}
+    if owner["Product", "price"] == owner["Product", "shipping"]:
+        owner["Product", "price"] = next(x for x in SERVICES if x != owner["Product", "price"])
+    shared -= {("Product", "price"), ("Product", "shipping")}
     services = {}
     for service in SERVICES:
         sdl, resolvers = [ABSTRACT], {}
         for kind, fields in FIELDS.items():
             mine = [f for f in fields if owner[kind, f] == service or (kind, f) in shared]
             lines = [f"{f}: {fields[f]} @shareable" for f in mine]
+            if "shipping" in mine:
+                # Whoever ships asks another for the price, so nobody may answer both.
+                lines = [line for line in lines if not line.startswith(("shipping", "price"))]
+                lines += [
+                    'shipping: Int @shareable @requires(fields: "price")',
+                    "price: Int! @external",
+                ]
             sdl.append(
                 f'type {kind} implements Node @key(fields: "id") {{ id: ID! {" ".join(lines)} }}'
             )

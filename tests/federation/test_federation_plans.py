@@ -105,3 +105,32 @@ def test_a_composed_supergraph_is_read_back_with_the_same_plans(fed2: str) -> No
     query = "{ topProducts { shippingEstimate reviews { author { username } } } }"
     assert str(again.plan(query)) == str(engine.plan(query))
     assert again.schema_hash == engine.schema_hash
+
+
+def test_a_chain_of_keys_takes_one_fetch_per_link(fed2: str) -> None:
+    count = 15
+    sdls = [
+        f'type T @key(fields: "k{i}") @key(fields: "k{i + 1}") '
+        f"{{ k{i}: ID! @shareable k{i + 1}: ID! @shareable f{i}: Int }}"
+        for i in range(count)
+    ]
+    sdls[0] += " type Query { t: T }"
+    composed = Engine.compose([
+        Subgraph(name=f"s{i}", sdl=fed2 + sdl) for i, sdl in enumerate(sdls)
+    ])  # fmt: skip
+    assert isinstance(composed, Engine), composed
+    assert shape(composed, "{ t { f14 } }") == [[f"s{i}"] for i in range(count)]
+
+
+def test_a_chain_of_requires_takes_one_fetch_per_link(fed2: str) -> None:
+    sdls = ['type Query { t: T } type T @key(fields: "id") { id: ID! f0: Int }']
+    sdls += [
+        f'type T @key(fields: "id") {{ id: ID! f{i - 1}: Int @external '
+        f'f{i}: Int @requires(fields: "f{i - 1}") }}'
+        for i in range(1, 20)
+    ]
+    composed = Engine.compose([
+        Subgraph(name=f"s{i}", sdl=fed2 + sdl) for i, sdl in enumerate(sdls)
+    ])  # fmt: skip
+    assert isinstance(composed, Engine), composed
+    assert shape(composed, "{ t { f19 } }") == [[f"s{i}"] for i in range(20)]

@@ -179,9 +179,8 @@ async def test_strict_mode_cancels_the_others(gateway: Deployment) -> None:
 
 
 async def test_a_late_call_is_504_and_counts_for_the_breaker(gateway: Deployment) -> None:
-    reply = await aggregate(gateway, call("wait", "a", timeoutMs=1), call("echo", 1, **{"as": "b"}))
-    assert reply.json["errors"][0]["status"] == 504
-    assert reply.json["b"] == 1
+    reply = await aggregate(gateway, call("wait", "a", timeoutMs=1))
+    assert (reply.status, reply.json["errors"][0]["status"]) == (504, 504)
     status = await gateway.send("GET", "/api/circuit-breaker/status")
     assert status.json["slow"]["failures"] == 1
 

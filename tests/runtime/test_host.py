@@ -1,37 +1,16 @@
-"""The host as a whole: loading, reloading, workers together, alarms over restarts, ending."""
+"""The host as a whole: bindings, background work, eviction, ending."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 
 import pytest
 from workers import Request
 
-from dohost.config import DurableObjectBinding, RateLimitBinding, ServiceBinding
-from dohost.errors import JsException, Quarantined, ShuttingDown
-from dohost.runtime.host import Host, HostOptions, LoadFailed
-from dohost.runtime.lock import LockInfo
-
-ALARM = """
-class Clock(DurableObject):
-    async def set(self, ms):
-        await self.ctx.storage.setAlarm(ms)
-
-    async def get(self):
-        return await self.ctx.storage.getAlarm()
-
-    async def fired(self):
-        return await self.ctx.storage.get("fired")
-
-    async def alarm(self, info):
-        count = (await self.ctx.storage.get("fired") or 0) + 1
-        await self.ctx.storage.put("fired", count)
-        assert await self.ctx.storage.getAlarm() is None
-        if await self.ctx.storage.get("fail"):
-            raise ValueError("alarm failed")
-"""
+from dohost.config import RateLimitBinding
+from dohost.errors import JsException, Quarantined
+from dohost.runtime.host import Host, HostOptions
 
 VERSION = """
 class Counter(DurableObject):
@@ -58,172 +37,9 @@ async def wait_for(condition, *, seconds: float = 5.0) -> None:
         await asyncio.sleep(0.001)
 
 
-def now_ms(bench) -> int:
-    return bench.clock.realtime_ns() // 1_000_000
-
-
 async def test_the_default_entrypoint_answers_requests(bench) -> None:
     await bench.run("")
     assert await (await bench.get()).text() == "default"
-
-
-async def test_without_code_requests_get_the_reason(bench) -> None:
-    await bench.host.start(LockInfo(pid=1))
-    with pytest.raises(ShuttingDown):
-        await bench.get()
-    with pytest.raises(LoadFailed, match="invalid syntax"):
-        await bench.host.load((bench.config("def broken(:"),))
-    with pytest.raises(LoadFailed, match="invalid syntax"):
-        await bench.get()
-
-
-async def test_an_alarm_fires_once_at_its_time(bench) -> None:
-    await bench.run(ALARM)
-    clock = bench.stub(class_name="Clock")
-    due_ms = now_ms(bench) + 1000
-    await clock.set(due_ms)
-    assert await clock.get() == due_ms
-    bench.clock.advance(1)
-    bench.host.parts.alarms.poll()
-    await wait_for(lambda: _is(clock.fired(), 1))
-    assert await clock.get() is None
-    bench.clock.advance(100)
-    bench.host.parts.alarms.poll()
-    await asyncio.sleep(0.01)
-    assert await clock.fired() == 1
-
-
-async def _is(reply, expected) -> bool:
-    return await reply == expected
-
-
-async def test_an_overdue_alarm_fires_after_a_restart_without_any_request(bench) -> None:
-    await bench.run(ALARM)
-    await bench.stub(class_name="Clock").set(now_ms(bench) + 1000)
-    bench.clock.advance(5)
-    await bench.restart(ALARM)
-    clock = bench.stub(class_name="Clock")
-    await wait_for(lambda: _is(clock.fired(), 1))
-
-
-async def test_an_alarm_handler_that_fails_is_retried(bench) -> None:
-    await bench.run(ALARM)
-    clock = bench.stub(class_name="Clock")
-    actor_storage = bench.host.classes["app-Clock"].actor(clock.id).storage
-    await actor_storage.put("fail", True)
-    await clock.set(now_ms(bench))
-
-    async def retry_is_planned() -> bool:
-        return any(event.name == "alarm.retry" for event in bench.events)
-
-    await wait_for(retry_is_planned)
-    assert await clock.get() is not None
-    bench.clock.advance(3)
-    bench.host.parts.alarms.poll()
-    await wait_for(lambda: _is(clock.fired(), 2))
-
-async def test_new_code_serves_after_a_reload_and_data_stays(bench) -> None:
-    await bench.run(VERSION.format(version=1))
-    stub = bench.stub()
-    await stub.increment()
-    assert await stub.version() == 1
-    await bench.run(VERSION.format(version=2))
-    assert await stub.version() == 2
-    assert await stub.increment() == 2
-
-
-async def test_broken_code_keeps_the_last_good_code(bench) -> None:
-    await bench.run(VERSION.format(version=1))
-    with pytest.raises(LoadFailed, match="invalid syntax"):
-        await bench.run("class Counter(DurableObject:")
-    assert await bench.stub().version() == 1
-    await bench.run(VERSION.format(version=3))
-    assert await bench.stub().version() == 3
-
-
-async def test_settings_that_the_program_refuses_keep_the_last_good_code(bench) -> None:
-    await bench.run(VERSION.format(version=1))
-    with pytest.raises(LoadFailed, match="the tiers are wrong"):
-        await bench.run(
-            VERSION.format(version=2) + "\ndef check(env): return ['the tiers are wrong']"
-        )
-    assert await bench.stub().version() == 1
-
-
-async def test_a_bound_class_that_is_not_exported_is_named(bench) -> None:
-    config = bench.config("")
-    import msgspec
-
-    config = msgspec.structs.replace(
-        config, durable_objects=(DurableObjectBinding(name="X", class_name="Missing"),)
-    )
-    with pytest.raises(LoadFailed, match="which are not exported in your entrypoint file: Missing"):
-        await bench.run(config)
-
-
-async def test_a_request_in_flight_finishes_with_its_own_modules_across_a_reload(bench) -> None:
-    users = bench.root / "app" / "users.py"
-    config = bench.config(VERSION.format(version=1))
-    users.write_text("NAME = 'old'")
-    await bench.run(config)
-    stub = bench.stub()
-    in_flight = asyncio.ensure_future(stub.slow_version(1))
-    await asyncio.sleep(0)
-    users.write_text("NAME = 'new'")
-    await bench.run(bench.config(VERSION.format(version=2)))
-    after = asyncio.ensure_future(stub.slow_version(1))
-    assert await in_flight == "old"
-    assert await after == "new"
-
-
-async def test_two_workers_with_modules_of_the_same_names_run_together(bench) -> None:
-    code = """
-    import users
-    class Who(DurableObject):
-        async def who(self):
-            import users
-            return users.NAME
-    """
-    configs = []
-    for name in ("one", "two"):
-        config = bench.config(code, name=name)
-        (bench.root / name / "users.py").write_text(f"NAME = {name!r}")
-        configs.append(config)
-    await bench.run(*configs)
-    for name in ("one", "two"):
-        assert await bench.namespace("Who", worker=name).getByName("a").who() == name
-    assert "users" not in sys.modules
-
-
-async def test_a_service_binding_reaches_another_worker(bench) -> None:
-    import msgspec
-
-    caller = bench.config(
-        """
-        class Default(WorkerEntrypoint):
-            async def fetch(self, request):
-                response = await self.env.OTHER.fetch(request)
-                total = await self.env.OTHER.add(1, 2)
-                return Response(f"{await response.text()} {total} {self.env.GREETING}")
-        """,
-        vars={"GREETING": "hello"},
-        services=(ServiceBinding(binding="OTHER", service="other"),),
-    )
-    other = bench.config(
-        """
-        class Default(WorkerEntrypoint):
-            async def fetch(self, request):
-                return Response("from the other")
-            async def add(self, a, b):
-                return a + b
-        """,
-        name="other",
-    )
-    await bench.run(caller, other)
-    assert await (await bench.get()).text() == "from the other 3 hello"
-    await bench.run(msgspec.structs.replace(caller))
-    with pytest.raises(JsException, match='Worker "other" not found'):
-        await bench.get()
 
 
 async def test_the_rate_limit_binding_counts_per_key(bench) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dohost.gates import Batch, InputGate
-from dohost.runtime.turns import NEUTRAL, Nesting, Sink, Turn, current_owner, task_factory
+from dohost.runtime.tasks import task_factory
+from dohost.runtime.turns import NEUTRAL, Nesting, Sink, Turn, current_owner
 
 
 class Owner:
@@ -150,7 +151,9 @@ async def test_task_groups_and_gather_run_turns_of_the_same_object(owner: Owner)
     assert await owner.run(handler)() == [(0, True), (1, True), (2, True), (3, True)]
 
 
-async def test_awaitables_that_are_no_coroutines_can_be_gathered_and_made_tasks(owner: Owner) -> None:
+async def test_awaitables_that_are_no_coroutines_can_be_gathered_and_made_tasks(
+    owner: Owner,
+) -> None:
     class Later:
         def __await__(self) -> Iterator[object]:
             yield from asyncio.sleep(0).__await__()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TypeGuard
 
 from graphql import (
     OperationDefinitionNode,
@@ -154,16 +155,22 @@ def _enum(type_: SuperType) -> Coerce:
     return coerce
 
 
+def _is_number(value: object) -> TypeGuard[int | float]:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
 def _int(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if not _is_number(value) or value != int(value):
         raise Invalid(f"{value!r} is not an Int")
     if not -(2**31) <= value < 2**31:
-        raise Invalid(f"{value!r} does not fit 32 bits")
+        raise Invalid("the value does not fit 32 bits")
     return int(value)
 
 
 def _float(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value):
         raise Invalid(f"{value!r} is not a Float")
     return value
 

@@ -127,7 +127,7 @@ class PlanGraph:
                 ]
         for name in (type_name, *type_.interfaces):
             for graph, join in self.supergraph.types[name].joins.items():
-                if join.is_interface_object:
+                if join.is_interface_object or (name == type_name and type_.kind is Kind.INTERFACE):
                     moves += [
                         EntityMove(self.node(graph, name), self.field_set(key.fields), name)
                         for key in join.keys

@@ -18,6 +18,7 @@ from dohost.federation.sdl.field_set import FieldSet, SetField
 
 FETCH_COST = 1000
 _CANDIDATES_MAX = 12
+_NESTING_MAX = 40
 
 
 class FieldUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,9 +100,10 @@ class Walker:
     def __init__(self, graph: PlanGraph) -> None:
         self._graph = graph
         self._interned: dict[object, Path] = {}
-        self._moved: dict[tuple[Path, EntityMove], Path | None] = {}
+        self._moved: dict[tuple[Path, EntityMove, bool], Path | None] = {}
         self._active: set[tuple[Node, EntityMove]] = set()
         self._cut_short = False
+        self._is_flat = False
 
     def root(self, node: Node, position: Position, *, apart: str = "") -> Path:
         """Return the path that stands on a root type."""
@@ -114,11 +116,28 @@ class Walker:
     def leaves(self, selection: NormalSelection, starts: Sequence[Path]) -> list[list[Path]]:
         """Return the candidates of every leaf. Raises: Unresolvable if a leaf has none."""
         found: list[list[Path]] = []
+        if selection.on not in selection.by_type:
+            starts = self._with_real_types(selection.on, starts)
         for type_name in self._types(selection, starts):
             paths = self.casts(starts, type_name)
             for field in selection.by_type[type_name]:
                 found.extend(self._field(field, paths, type_name))
         return found or [self._typename(starts)]
+
+    def _with_real_types(self, on: str, starts: Sequence[Path]) -> Sequence[Path]:
+        """Leave subgraphs that know an interface as an object only: they can't tell what its values are."""
+        real: list[Path] = []
+        for path in starts:
+            if not self._is_interface_object(path.node):
+                real.append(path)
+                continue
+            for move in self._graph.moves(path.node.type):
+                entered = self._move(path, move, is_deep=True)
+                if entered is not None and not self._is_interface_object(entered.node):
+                    real.append(entered)
+        if not real:
+            raise Unresolvable(on, "__typename")
+        return _best(real)
 
     def _types(self, selection: NormalSelection, starts: Sequence[Path]) -> list[str]:
         """Return the object types to ask for: where subgraphs disagree, those that all know."""
@@ -168,7 +187,7 @@ class Walker:
             direct = self._direct(path, use)
             if direct is not None:
                 found.append(direct)
-            if direct is None or not use.is_leaf:
+            if not self._is_flat and (direct is None or not use.is_leaf):
                 found.extend(self._indirect(path, use))
         return _best(found)
 
@@ -190,43 +209,55 @@ class Walker:
         return join is not None and join.is_interface_object
 
     def _indirect(self, start: Path, use: FieldUse) -> list[Path]:
-        """Return paths that jump first. Each subgraph is entered once, by the fewest jumps."""
+        """Return paths that jump first. Each subgraph is entered once, by the fewest jumps.
+
+        Jumps whose key is at hand come first; those whose key needs fetches of its own only follow
+        where that did not lead everywhere.
+        """
         found: list[Path] = []
         visited = {path.node.graph for path in start.same_position()}
-        frontier = [start]
-        while frontier:
-            arrived: list[Path] = []
-            for path in frontier:
-                for move in self._graph.moves_for(path.node.type, use.name):
-                    entered = self._move(path, move)
-                    if entered is not None:
-                        found.extend(p for p in [self._direct(entered, use)] if p is not None)
-                for move in self._graph.moves(path.node.type):
-                    if move.target.graph not in visited:
-                        entered = self._move(path, move)
-                        if entered is not None:
-                            arrived.append(entered)
-            for path in arrived:
-                direct = self._direct(path, use)
-                if direct is not None:
-                    found.append(direct)
-            if found and use.is_leaf:
-                break
-            visited |= {path.node.graph for path in arrived}
-            frontier = arrived
+        reached = [start]
+        for is_deep in (False, True):
+            frontier = list(reached)
+            while frontier:
+                arrived: list[Path] = []
+                for path in frontier:
+                    found.extend(self._entered_for(path, use))
+                    for move in self._graph.moves(path.node.type):
+                        if move.target.graph not in visited:
+                            entered = self._move(path, move, is_deep=is_deep)
+                            if entered is not None:
+                                arrived.append(entered)
+                for path in arrived:
+                    direct = self._direct(path, use)
+                    if direct is not None:
+                        found.append(direct)
+                if found and use.is_leaf:
+                    return found
+                visited |= {path.node.graph for path in arrived}
+                reached += arrived
+                frontier = arrived
         return found
 
-    def _move(self, path: Path, move: EntityMove) -> Path | None:
-        known = (path, move)
+    def _entered_for(self, path: Path, use: FieldUse) -> Iterable[Path]:
+        """Yield the ways to a field with `@requires`: a jump that carries what it requires."""
+        for move in self._graph.moves_for(path.node.type, use.name):
+            entered = self._move(path, move, is_deep=True)
+            direct = None if entered is None else self._direct(entered, use)
+            if direct is not None:
+                yield direct
+
+    def _move(self, path: Path, move: EntityMove, *, is_deep: bool) -> Path | None:
+        known = (path, move, is_deep)
         if known in self._moved:
             return self._moved[known]
         guard = (path.node, move)
-        if guard in self._active:
+        if guard in self._active or len(self._active) >= _NESTING_MAX:
             self._cut_short = True
             return None
         self._active.add(guard)
         outer, self._cut_short = self._cut_short, False
-        requirements = self._gather(path, (*move.key, *move.requires))
+        requirements = self._gather(path, (*move.key, *move.requires), is_deep=is_deep)
         self._active.discard(guard)
         moved = None
         if requirements is not None:
@@ -234,18 +265,34 @@ class Walker:
                 path, move, node=move.target, position=path.position, requirements=requirements
             )
         # A failure inside a cycle says nothing about the same jump outside of it.
-        if moved is not None or not self._cut_short:
+        if moved is not None or not is_deep or not self._cut_short:
             self._moved[known] = moved
         self._cut_short = outer or (self._cut_short and bool(self._active))
         return moved
 
-    def _gather(self, path: Path, wanted: FieldSet) -> tuple[Path, ...] | None:
-        """Return the cheapest paths that together gather a field set, or None."""
-        candidates = self._set_leaves(wanted, list(path.same_position()))
-        if candidates is None:
-            return None
-        cheapest = (min(options, key=lambda p: p.cost) for options in candidates)
-        return tuple(dict.fromkeys(cheapest))
+    def _gather(self, path: Path, wanted: FieldSet, *, is_deep: bool) -> tuple[Path, ...] | None:
+        """Return the cheapest paths that together gather a field set, or None.
+
+        What stands on the object already is taken from there; only with `is_deep` are other subgraphs
+        asked for the rest.
+        """
+        starts = list(path.same_position())
+        chosen: list[Path] = []
+        for node in wanted:
+            candidates = self._flat_leaves((node,), starts)
+            if candidates is None and is_deep:
+                candidates = self._set_leaves((node,), starts)
+            if candidates is None:
+                return None
+            chosen += [min(options, key=lambda p: p.cost) for options in candidates]
+        return tuple(dict.fromkeys(chosen))
+
+    def _flat_leaves(self, wanted: FieldSet, starts: Sequence[Path]) -> list[list[Path]] | None:
+        was_flat, self._is_flat = self._is_flat, True
+        try:
+            return self._set_leaves(wanted, starts)
+        finally:
+            self._is_flat = was_flat
 
     def _set_leaves(self, wanted: FieldSet, starts: Sequence[Path]) -> list[list[Path]] | None:
         found: list[list[Path]] = []

@@ -114,7 +114,7 @@ async def _serve(
         async with _lifespan(app, env) as state:
             scope = {**_scope(request, env, state, kind="http"), **(options or {})}
             await app(scope, exchange.receive, exchange.send)
-    except BaseException as error:
+    except BaseException as error:  # whatever the application raises is the exchange's outcome
         await exchange.fail(error)
         if not isinstance(error, Exception):
             raise

@@ -39,8 +39,8 @@ class BodyMixin(Transferable):
 
     @property
     def headers(self) -> Headers:
-        """The header fields that go with this body."""
-        raise NotImplementedError
+        """The header fields that go with this body; Request and Response each have their own."""
+        raise AssertionError("a body belongs to a request or a response")
 
     @property
     def body(self) -> ReadableStream | None:

@@ -1,0 +1,162 @@
+"""Loading and reloading code: the last good code serves, and each generation has modules of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+from dohost.config import DurableObjectBinding, ServiceBinding
+from dohost.errors import JsException, ShuttingDown
+from dohost.runtime.host import LoadFailed
+from dohost.runtime.lock import LockInfo
+
+VERSION = """
+class Counter(DurableObject):
+    async def version(self):
+        return {version}
+
+    async def increment(self):
+        value = (await self.ctx.storage.get("n") or 0) + 1
+        await self.ctx.storage.put("n", value)
+        return value
+
+    async def slow_version(self, event):
+        import asyncio, users
+        await asyncio.sleep(0.01)
+        import users as late
+        return late.NAME
+"""
+
+
+VERSION = """
+class Counter(DurableObject):
+    async def version(self):
+        return {version}
+
+    async def increment(self):
+        value = (await self.ctx.storage.get("n") or 0) + 1
+        await self.ctx.storage.put("n", value)
+        return value
+
+    async def slow_version(self, event):
+        import asyncio, users
+        await asyncio.sleep(0.01)
+        import users as late
+        return late.NAME
+"""
+
+
+async def test_new_code_serves_after_a_reload_and_data_stays(bench) -> None:
+    await bench.run(VERSION.format(version=1))
+    stub = bench.stub()
+    await stub.increment()
+    assert await stub.version() == 1
+    await bench.run(VERSION.format(version=2))
+    assert await stub.version() == 2
+    assert await stub.increment() == 2
+
+
+async def test_without_code_requests_get_the_reason(bench) -> None:
+    await bench.host.start(LockInfo(pid=1))
+    with pytest.raises(ShuttingDown):
+        await bench.get()
+    with pytest.raises(LoadFailed, match="invalid syntax"):
+        await bench.host.load((bench.config("def broken(:"),))
+    with pytest.raises(LoadFailed, match="invalid syntax"):
+        await bench.get()
+
+
+async def test_broken_code_keeps_the_last_good_code(bench) -> None:
+    await bench.run(VERSION.format(version=1))
+    with pytest.raises(LoadFailed, match="invalid syntax"):
+        await bench.run("class Counter(DurableObject:")
+    assert await bench.stub().version() == 1
+    await bench.run(VERSION.format(version=3))
+    assert await bench.stub().version() == 3
+
+
+async def test_settings_that_the_program_refuses_keep_the_last_good_code(bench) -> None:
+    await bench.run(VERSION.format(version=1))
+    with pytest.raises(LoadFailed, match="the tiers are wrong"):
+        await bench.run(
+            VERSION.format(version=2) + "\ndef check(env): return ['the tiers are wrong']"
+        )
+    assert await bench.stub().version() == 1
+
+
+async def test_a_bound_class_that_is_not_exported_is_named(bench) -> None:
+    config = bench.config("")
+    import msgspec
+
+    config = msgspec.structs.replace(
+        config, durable_objects=(DurableObjectBinding(name="X", class_name="Missing"),)
+    )
+    with pytest.raises(LoadFailed, match="which are not exported in your entrypoint file: Missing"):
+        await bench.run(config)
+
+
+async def test_a_request_in_flight_finishes_with_its_own_modules_across_a_reload(bench) -> None:
+    users = bench.root / "app" / "users.py"
+    config = bench.config(VERSION.format(version=1))
+    users.write_text("NAME = 'old'")
+    await bench.run(config)
+    stub = bench.stub()
+    in_flight = asyncio.ensure_future(stub.slow_version(1))
+    await asyncio.sleep(0)
+    users.write_text("NAME = 'new'")
+    await bench.run(bench.config(VERSION.format(version=2)))
+    after = asyncio.ensure_future(stub.slow_version(1))
+    assert await in_flight == "old"
+    assert await after == "new"
+
+
+async def test_two_workers_with_modules_of_the_same_names_run_together(bench) -> None:
+    code = """
+    import users
+    class Who(DurableObject):
+        async def who(self):
+            import users
+            return users.NAME
+    """
+    configs = []
+    for name in ("one", "two"):
+        config = bench.config(code, name=name)
+        (bench.root / name / "users.py").write_text(f"NAME = {name!r}")
+        configs.append(config)
+    await bench.run(*configs)
+    for name in ("one", "two"):
+        assert await bench.namespace("Who", worker=name).getByName("a").who() == name
+    assert "users" not in sys.modules
+
+
+async def test_a_service_binding_reaches_another_worker(bench) -> None:
+    import msgspec
+
+    caller = bench.config(
+        """
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                response = await self.env.OTHER.fetch(request)
+                total = await self.env.OTHER.add(1, 2)
+                return Response(f"{await response.text()} {total} {self.env.GREETING}")
+        """,
+        vars={"GREETING": "hello"},
+        services=(ServiceBinding(binding="OTHER", service="other"),),
+    )
+    other = bench.config(
+        """
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                return Response("from the other")
+            async def add(self, a, b):
+                return a + b
+        """,
+        name="other",
+    )
+    await bench.run(caller, other)
+    assert await (await bench.get()).text() == "from the other 3 hello"
+    await bench.run(msgspec.structs.replace(caller))
+    with pytest.raises(JsException, match='Worker "other" not found'):
+        await bench.get()
