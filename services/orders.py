@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -67,14 +68,14 @@ class OrderServiceDO(Service):
         return found[0] if found else None
 
     @expose("GET /", cache=5, tags=["orders"])
-    def list(self, user_id: str | None = None, limit: Count = 20) -> list[Order]:
+    def list(self, user_id: str | None = None, limit: Count = 20) -> Sequence[Order]:
         """Return the newest orders first, of everyone or of one user."""
         if user_id is None:
             return self._select(RECENT, limit)
         return self._select(BY_USER, user_id, limit)
 
     @expose("GET /recent/{limit}", cache=5, tags=["orders"])
-    def recent(self, limit: Count = 5) -> list[Order]:
+    def recent(self, limit: Count = 5) -> Sequence[Order]:
         """Return the last few orders."""
         return self._select(RECENT, limit)
 
@@ -99,7 +100,7 @@ class OrderServiceDO(Service):
         return self.get(representation["id"])
 
     @resolves("Query.recentOrders")
-    def recent_orders(self, first: int = 5) -> list[Order]:
+    def recent_orders(self, first: int = 5) -> Sequence[Order]:
         return self.list(limit=first)
 
     @resolves("Order.user")
@@ -107,14 +108,14 @@ class OrderServiceDO(Service):
         return {"id": order.user_id}
 
     @resolves("User", batch=True)
-    def users(self, representations: list[dict[str, str]]) -> list[dict[str, str]]:
+    def users(self, representations: Sequence[dict[str, str]]) -> Sequence[dict[str, str]]:
         return representations
 
     @resolves("User.orders")
-    def orders_of(self, user: dict[str, str], first: int = 10) -> list[Order]:
+    def orders_of(self, user: dict[str, str], first: int = 10) -> Sequence[Order]:
         return self.list(user["id"], first)
 
-    def _select(self, statement: str, *values: object) -> list[Order]:
+    def _select(self, statement: str, *values: object) -> Sequence[Order]:
         rows = self.ctx.storage.sql.exec(statement, *values)
         return [
             Order(id=row["id"], user_id=row["user_id"], sku=row["sku"], total=row["total"])

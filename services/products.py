@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -61,7 +62,7 @@ class ProductServiceDO(Service):
         return Product(**rows[0]) if rows else None
 
     @expose("GET /", cache=60, tags=["products"])
-    def list(self) -> list[Product]:
+    def list(self) -> Sequence[Product]:
         """Return the whole catalogue."""
         rows = self.ctx.storage.sql.exec("SELECT * FROM products ORDER BY sku")
         return [Product(**row) for row in rows]
@@ -80,9 +81,11 @@ class ProductServiceDO(Service):
         return self.get(sku)
 
     @resolves("Product", batch=True)
-    def products_by_sku(self, representations: list[dict[str, str]]) -> list[Product | None]:
+    def products_by_sku(
+        self, representations: Sequence[dict[str, str]]
+    ) -> Sequence[Product | None]:
         return [self.get(each["sku"]) for each in representations]
 
     @resolves("Query.products")
-    def products(self) -> list[Product]:
+    def products(self) -> Sequence[Product]:
         return self.list()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -61,7 +62,7 @@ class UserServiceDO(Service):
         return User(**rows[0]) if rows else None
 
     @expose("GET /", cache=30, tags=["users"])
-    def list(self, tier: str | None = None) -> list[User]:
+    def list(self, tier: str | None = None) -> Sequence[User]:
         """Return all users, or those of one tier."""
         rows = self.ctx.storage.sql.exec(
             "SELECT * FROM users WHERE ?1 IS NULL OR tier = ?1 ORDER BY id", tier
@@ -88,9 +89,11 @@ class UserServiceDO(Service):
         return self.get(id)
 
     @resolves("Query.users")
-    def users(self, tier: str | None = None) -> list[User]:
+    def users(self, tier: str | None = None) -> Sequence[User]:
         return self.list(tier)
 
     @resolves("User", batch=True)
-    def users_by_representation(self, representations: list[dict[str, str]]) -> list[User | None]:
+    def users_by_representation(
+        self, representations: Sequence[dict[str, str]]
+    ) -> Sequence[User | None]:
         return [self.get(each["id"]) for each in representations]

@@ -9,7 +9,7 @@ matter (directly from a service; under limiter, breakers and cache in the gatewa
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -42,7 +42,8 @@ class Call:
         self._runner = runner
         self.spec = spec
 
-    def __await__(self) -> Generator[object, None, object]:
+    # A result is JSON whose type only its service knows; callers check or annotate what they use.
+    def __await__(self) -> Generator[Any, None, Any]:
         return self._runner.run(self.spec).__await__()
 
     def __repr__(self) -> str:

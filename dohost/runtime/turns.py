@@ -77,14 +77,15 @@ if sys.version_info >= (3, 12):
     _swap_current_task = _tasks._swap_current_task  # type: ignore[attr-defined] # documented hook, untyped
 else:
 
-    def _swap_current_task(
-        loop: asyncio.AbstractEventLoop, task: object
-    ) -> asyncio.Task[object] | None:
-        previous = asyncio.current_task(loop)
-        if previous is not None:
-            _tasks._leave_task(loop, previous)
-        if task is not None:
-            _tasks._enter_task(loop, task)  # type: ignore[arg-type] # a Turn is a task by protocol
+    # Python 3.11 has no such hook; its enter and leave hooks keep this very mapping.
+    _current: dict[asyncio.AbstractEventLoop, object] = _tasks._current_tasks  # type: ignore[attr-defined] # untyped
+
+    def _swap_current_task(loop: asyncio.AbstractEventLoop, task: object) -> object:
+        previous = _current.get(loop)
+        if task is None:
+            _current.pop(loop, None)
+        else:
+            _current[loop] = task
         return previous
 
 

@@ -41,7 +41,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     peer: str
     figure: Figure = "throughput"
-    must: float
+    must: float | None = None
     aim: float | None = None
 
 
@@ -114,7 +114,7 @@ WORKS = (
 
 
 def against(
-    peer: str, label: str, work: Work, *rows: tuple[int, float, float | None]
+    peer: str, label: str, work: Work, *rows: tuple[int, float | None, float | None]
 ) -> tuple[Budget, ...]:
     """Return one budget of `work` per (connections, must, aim)."""
     return tuple(
@@ -148,6 +148,7 @@ BUDGETS: tuple[Budget, ...] = (
     ),
     *against("wrangler dev", "single-connection writes", INCREMENT, (1, 4.0, None)),
     *against("wrangler dev", "concurrent reads", READ, (16, 15.0, 20.0)),
+    *against("aiohttp", "hello through a worker", HELLO, (64, None, None)),
     *against("aiohttp", "memory read", MEMORY, (64, 0.45, 0.7)),
     *against("aiohttp", "storage read", READ, (64, 0.45, 0.6)),
     *against("aiohttp", "durable increment", INCREMENT, (64, 0.3, 0.5)),

@@ -54,6 +54,8 @@ CASES = [
     ("QUERY_ROOT_TYPE_INACCESSIBLE", ["type Query @inaccessible { q: Int }"]),
     ("ONLY_INACCESSIBLE_CHILDREN", ["type Query { t: T } type T { a: Int @inaccessible }"]),
     ("REQUIRED_INACCESSIBLE", ["type Query { q(a: Int! @inaccessible): Int }"]),
+    ("UNSUPPORTED_FEATURE", ["type Query { q: Int @federation__authenticated }"]),
+    ("UNSUPPORTED_FEATURE", ["type Query { q(a: Int @federation__fromContext(field: \"$c { x }\")): Int }"]),
     ("SATISFIABILITY_ERROR", ["type Query { t: T } type T { a: Int @shareable }", Q + "type T { a: Int @shareable b: Int }"]),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Requests and answers over real sockets, with a clock that only the test moves."""
+"""(Long: one table of behaviours of one server.) Requests and answers over real sockets, with a clock that only the test moves."""
 
 from __future__ import annotations
 

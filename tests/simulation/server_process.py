@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 COUNTER = """
 from urllib.parse import urlsplit
@@ -130,6 +132,14 @@ class Server:
             return await connection.get(path)
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """One response: lower-case header names, the body as text."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
 class Connection:
     """One keep-alive connection; any failure is an OSError or EOFError."""
 
@@ -147,9 +157,18 @@ class Connection:
 
     async def get(self, path: str) -> str:
         """Send a GET and return the body of its 200."""
-        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost:{self._port}\r\n\r\n".encode())
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        body = await self._reader.readexactly(length)
-        assert head.startswith(b"HTTP/1.1 200"), (head, body)
-        return body.decode()
+        answer = await self.ask(path)
+        assert answer.status == 200, answer
+        return answer.body
+
+    async def ask(self, path: str, *, method: str = "GET", body: str = "") -> Answer:
+        """Send a request, with a JSON body if there is one, and return the answer."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost:{self._port}\r\n"
+        if body:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self._writer.write(f"{head}\r\n{body}".encode())
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        fields = [line.split(":", 1) for line in lines[1:] if line]
+        headers = {name.lower(): value.strip() for name, value in fields}
+        content = await self._reader.readexactly(int(headers.get("content-length", 0)))
+        return Answer(status=int(lines[0].split()[1]), headers=headers, body=content.decode())

@@ -6,6 +6,7 @@ machinery that a subgraph library adds to its SDL (`_entities`, `_service`, link
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -47,6 +48,7 @@ from dohost.federation.sdl.model import (
 _MACHINERY_TYPES = frozenset({"_Any", "_Entity", "_Service", "_FieldSet", "FieldSet"})
 _MACHINERY_FIELDS = frozenset({"_entities", "_service"})
 _GRAPHQL_DIRECTIVES = frozenset({"deprecated", "specifiedBy", "oneOf", "link", "core"})
+_KIND = re.compile("(_type)?_(definition|extension)$")
 _KINDS = {
     "scalar": Kind.SCALAR,
     "object": Kind.OBJECT,
@@ -169,12 +171,7 @@ class _Reader:
         )
 
     def _type(self, node: TypeNode, name: str) -> TypeDef:
-        kind = _KINDS[
-            node.kind.removesuffix("_definition")
-            .removesuffix("_type_extension")
-            .removesuffix("_type")
-            .removesuffix("_extension")
-        ]
+        kind = _KINDS[_KIND.sub("", node.kind)]
         is_extension = isinstance(node, TypeExtensionNode)
         directives = self._directives(node.directives or ())
         extends = is_extension or any(a.name == "extends" for a in directives)

@@ -23,6 +23,8 @@ from dohost.federation.sdl.model import (
     named_type,
 )
 
+# Leaving these out would open what they close, so a schema that relies on them is refused.
+_UNSUPPORTED = ("authenticated", "requiresScopes", "policy", "context", "fromContext")
 _COMPOSITE = (Kind.OBJECT, Kind.INTERFACE, Kind.UNION)
 
 
@@ -103,6 +105,7 @@ class _Checks:
 
     def run(self) -> Iterator[CompositionError]:
         for type_ in self._schema.types.values():
+            yield from self._unsupported(type_)
             yield from self._type(type_)
             for field in type_.fields.values():
                 yield from self._field(type_, field)
@@ -112,6 +115,19 @@ class _Checks:
         return CompositionError(
             code=code, message=f"[{self._schema.name}] {message}", nodes=(position,)
         )
+
+    def _unsupported(self, type_: TypeDef) -> Iterator[CompositionError]:
+        places = [(type_.name, type_.directives, type_.position)]
+        for field in type_.fields.values():
+            label = f"{type_.name}.{field.name}"
+            places.append((label, field.directives, field.position))
+            places += [(label, a.directives, field.position) for a in field.arguments.values()]
+        for label, directives, position in places:
+            for applied in directives:
+                if applied.name in _UNSUPPORTED:
+                    yield self._error(
+                        "UNSUPPORTED_FEATURE", f"{label}: @{applied.name} is not enforced", position
+                    )
 
     def _type(self, type_: TypeDef) -> Iterator[CompositionError]:
         for key in type_.all("key"):

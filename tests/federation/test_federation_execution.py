@@ -1,0 +1,66 @@
+"""How a plan runs: what starts when, and what cancellation reaches."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dohost.federation.contract import GraphQLRequest, Subgraph, SubgraphReply
+from dohost.federation.engine import Engine
+
+
+def two_roots(fed2: str) -> Engine:
+    composed = Engine.compose([
+        Subgraph(name="a", sdl=fed2 + "type Query { a: Int }"),
+        Subgraph(name="b", sdl=fed2 + "type Query { b: Int }"),
+    ])  # fmt: skip
+    assert isinstance(composed, Engine)
+    return composed
+
+
+class Held:
+    """Starts a task per call, as a caller with real I/O does, and holds its reply."""
+
+    def __init__(self) -> None:
+        self.replies: dict[str, asyncio.Future[SubgraphReply]] = {}
+
+    def call(self, service, operation, *, context) -> asyncio.Future[SubgraphReply]:
+        self.replies[service] = asyncio.get_running_loop().create_future()
+        return self.replies[service]
+
+
+async def test_all_calls_of_a_wave_start_before_the_first_reply(fed2: str) -> None:
+    held = Held()
+    running = asyncio.ensure_future(two_roots(fed2).execute(GraphQLRequest(query="{ a b }"), held))
+    await asyncio.sleep(0)
+    assert set(held.replies) == {"a", "b"}
+    held.replies["b"].set_result(SubgraphReply(data={"b": 2}))
+    held.replies["a"].set_result(SubgraphReply(data={"a": 1}))
+    assert (await running).body == {"data": {"a": 1, "b": 2}}
+
+
+async def test_cancelling_an_execution_cancels_the_call_it_waits_for(fed2: str) -> None:
+    held = Held()
+    running = asyncio.ensure_future(two_roots(fed2).execute(GraphQLRequest(query="{ a }"), held))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert held.replies["a"].cancelled()
+
+
+def test_an_execution_whose_replies_are_ready_never_suspends(fed2: str) -> None:
+    class Ready:
+        async def call(self, service, operation, *, context) -> SubgraphReply:
+            return SubgraphReply(data={service: 1})
+
+    running = two_roots(fed2).execute(GraphQLRequest(query="{ b x: a }"), Ready())
+    with pytest.raises(StopIteration) as stopped:
+        running.send(None)
+    assert stopped.value.value.body["data"] == {"b": 1, "x": None}
+
+
+async def test_a_cached_operation_is_parsed_and_planned_once(fed2: str) -> None:
+    engine = two_roots(fed2)
+    assert engine.plan("{ a }") is engine.plan("{ a }")
