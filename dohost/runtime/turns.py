@@ -76,7 +76,6 @@ current_owner: contextvars.ContextVar[TurnOwner | None] = contextvars.ContextVar
 if sys.version_info >= (3, 12):
     _swap_current_task = _tasks._swap_current_task  # type: ignore[attr-defined] # documented hook, untyped
 else:
-
     # Python 3.11 has no such hook; its enter and leave hooks keep this very mapping.
     _current: dict[asyncio.AbstractEventLoop, object] = _tasks._current_tasks  # type: ignore[attr-defined] # untyped
 

@@ -125,10 +125,11 @@ async def test_two_workers_with_modules_of_the_same_names_run_together(bench) ->
         config = bench.config(code, name=name)
         (bench.root / name / "users.py").write_text(f"NAME = {name!r}")
         configs.append(config)
+    before = set(sys.modules)
     await bench.run(*configs)
     for name in ("one", "two"):
         assert await bench.namespace("Who", worker=name).getByName("a").who() == name
-    assert "users" not in sys.modules
+    assert "users" not in set(sys.modules) - before
 
 
 async def test_a_service_binding_reaches_another_worker(bench) -> None:
@@ -160,3 +161,31 @@ async def test_a_service_binding_reaches_another_worker(bench) -> None:
     await bench.run(msgspec.structs.replace(caller))
     with pytest.raises(JsException, match='Worker "other" not found'):
         await bench.get()
+
+
+async def test_two_workers_of_the_same_modules_reload_with_requests_in_flight(bench) -> None:
+    code = """
+    import users
+    class Who(DurableObject):
+        async def who(self):
+            import asyncio, users
+            await asyncio.sleep(0.01)
+            import users as late
+            return late.NAME
+    """
+
+    def configs(generation: str) -> list[object]:
+        made = []
+        for name in ("one", "two"):
+            made.append(bench.config(code, name=name))
+            (bench.root / name / "users.py").write_text(f"NAME = '{name} {generation}'")
+        return made
+
+    await bench.run(*configs("old"))
+    stubs = [bench.namespace("Who", worker=name).getByName("a") for name in ("one", "two")]
+    in_flight = [asyncio.ensure_future(stub.who()) for stub in stubs]
+    await asyncio.sleep(0)
+    await bench.run(*configs("new"))
+    after = [asyncio.ensure_future(stub.who()) for stub in stubs]
+    assert [await call for call in in_flight] == ["one old", "two old"]
+    assert [await call for call in after] == ["one new", "two new"]
