@@ -6,28 +6,12 @@ import asyncio
 import time
 
 import pytest
+from programs import VERSION
 from workers import Request
 
 from dohost.config import RateLimitBinding
 from dohost.errors import JsException, Quarantined
 from dohost.runtime.host import Host, HostOptions
-
-VERSION = """
-class Counter(DurableObject):
-    async def version(self):
-        return {version}
-
-    async def increment(self):
-        value = (await self.ctx.storage.get("n") or 0) + 1
-        await self.ctx.storage.put("n", value)
-        return value
-
-    async def slow_version(self, event):
-        import asyncio, users
-        await asyncio.sleep(0.01)
-        import users as late
-        return late.NAME
-"""
 
 
 async def wait_for(condition, *, seconds: float = 5.0) -> None:

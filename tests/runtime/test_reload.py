@@ -6,46 +6,12 @@ import asyncio
 import sys
 
 import pytest
+from programs import VERSION
 
 from dohost.config import DurableObjectBinding, ServiceBinding
 from dohost.errors import JsException, ShuttingDown
 from dohost.runtime.host import LoadFailed
 from dohost.runtime.lock import LockInfo
-
-VERSION = """
-class Counter(DurableObject):
-    async def version(self):
-        return {version}
-
-    async def increment(self):
-        value = (await self.ctx.storage.get("n") or 0) + 1
-        await self.ctx.storage.put("n", value)
-        return value
-
-    async def slow_version(self, event):
-        import asyncio, users
-        await asyncio.sleep(0.01)
-        import users as late
-        return late.NAME
-"""
-
-
-VERSION = """
-class Counter(DurableObject):
-    async def version(self):
-        return {version}
-
-    async def increment(self):
-        value = (await self.ctx.storage.get("n") or 0) + 1
-        await self.ctx.storage.put("n", value)
-        return value
-
-    async def slow_version(self, event):
-        import asyncio, users
-        await asyncio.sleep(0.01)
-        import users as late
-        return late.NAME
-"""
 
 
 async def test_new_code_serves_after_a_reload_and_data_stays(bench) -> None:
