@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from server_process import Answer, Connection, Server
@@ -13,6 +16,8 @@ from server_process import Answer, Connection, Server
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
 ENTRY = '''
+import asyncio
+
 from dohost.gateway import Gateway, Service, entrypoint, expose
 
 
@@ -21,18 +26,22 @@ class GatewayDO(Gateway):
 
 
 class FragileServiceDO(Service):
-    """Fails while its switch is on."""
+    """Fails until a time that was set, and is slow after it."""
 
     @expose("GET /ping")
     async def ping(self) -> str:
-        if await self.ctx.storage.get("broken"):
+        broken_until_ns = await self.ctx.storage.get("broken_until_ns") or 0
+        if self.clock.realtime_ns() < broken_until_ns:
             raise RuntimeError("broken")
+        if broken_until_ns:
+            await asyncio.sleep(2)
         return "pong"
 
-    @expose("POST /switch", aggregate=True)
-    async def switch(self, broken: bool) -> bool:
-        await self.ctx.storage.put("broken", broken)
-        return broken
+    @expose("POST /break", aggregate=True)
+    async def break_for(self, milliseconds: int) -> bool:
+        until_ns = self.clock.realtime_ns() + milliseconds * 1_000_000
+        await self.ctx.storage.put("broken_until_ns", until_ns)
+        return True
 
 
 Default = entrypoint("GATEWAY_DO")
@@ -67,13 +76,25 @@ half_open_max = 3
 """
 
 
-def project(root: Path, *, rpm: int, burst: int, timeout_ms: int = 30_000) -> Server:
-    """Write the program and return its server."""
-    (root / "entry.py").write_text(ENTRY)
-    (root / "wrangler.toml").write_text(
-        CONFIG % {"rpm": rpm, "burst": burst, "timeout_ms": timeout_ms}
-    )
-    return Server(root)
+class Project(Protocol):
+    def __call__(self, *, rpm: int, burst: int, timeout_ms: int = 30_000) -> Server: ...
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """Give a function that writes the program and returns its server, which ends with the test."""
+    servers: list[Server] = []
+
+    def make(*, rpm: int, burst: int, timeout_ms: int = 30_000) -> Server:
+        settings = {"rpm": rpm, "burst": burst, "timeout_ms": timeout_ms}
+        (tmp_path / "entry.py").write_text(ENTRY)
+        (tmp_path / "wrangler.toml").write_text(CONFIG % settings)
+        servers.append(Server(tmp_path))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.end()
 
 
 async def ask(server: Server, path: str, **options: str) -> Answer:
@@ -81,9 +102,9 @@ async def ask(server: Server, path: str, **options: str) -> Answer:
         return await connection.ask(path, **options)
 
 
-async def switch(server: Server, *, broken: bool) -> None:
-    body = json.dumps({"broken": broken})
-    answer = await ask(server, "/fragile/switch", method="POST", body=body)
+async def break_for(server: Server, milliseconds: int) -> None:
+    body = json.dumps({"milliseconds": milliseconds})
+    answer = await ask(server, "/fragile/break", method="POST", body=body)
     assert answer.status == 200, answer
 
 
@@ -93,8 +114,8 @@ async def state_of(server: Server) -> str:
     return state
 
 
-async def test_no_limit_is_granted_anew_after_kill_9(tmp_path: Path) -> None:
-    server = project(tmp_path, rpm=1, burst=10)
+async def test_no_limit_is_granted_anew_after_kill_9(project: Project) -> None:
+    server = project(rpm=1, burst=10)
     server.start()
     answers = [await ask(server, "/fragile/ping") for _ in range(11)]
     assert [answer.status for answer in answers] == [200] * 10 + [429]
@@ -105,11 +126,10 @@ async def test_no_limit_is_granted_anew_after_kill_9(tmp_path: Path) -> None:
     server.end(signal.SIGKILL)
     server.start()
     assert (await ask(server, "/fragile/ping")).status == 429
-    server.end()
 
 
-async def test_a_crash_in_mid_burst_never_grants_more_than_the_burst(tmp_path: Path) -> None:
-    server = project(tmp_path, rpm=1, burst=10)
+async def test_a_crash_in_mid_burst_never_grants_more_than_the_burst(project: Project) -> None:
+    server = project(rpm=1, burst=10)
     granted = 0
     for _ in range(4):
         server.start()
@@ -119,10 +139,10 @@ async def test_a_crash_in_mid_burst_never_grants_more_than_the_burst(tmp_path: P
     assert 3 <= granted <= 10
 
 
-async def test_an_open_circuit_is_still_open_after_kill_9(tmp_path: Path) -> None:
-    server = project(tmp_path, rpm=100_000, burst=10_000)
+async def test_an_open_circuit_is_still_open_after_kill_9(project: Project) -> None:
+    server = project(rpm=100_000, burst=10_000)
     server.start()
-    await switch(server, broken=True)
+    await break_for(server, 60_000)
     failures = [await ask(server, "/fragile/ping") for _ in range(6)]
     assert [answer.status for answer in failures] == [500] * 5 + [503]
     assert 1 <= int(failures[-1].headers["retry-after"]) <= 30
@@ -130,28 +150,19 @@ async def test_an_open_circuit_is_still_open_after_kill_9(tmp_path: Path) -> Non
     server.start()
     assert await state_of(server) == "open"
     assert (await ask(server, "/fragile/ping")).status == 503
-    server.end()
 
 
-async def test_half_open_lets_exactly_three_probes_through_a_hundred_requests(
-    tmp_path: Path,
+async def test_half_open_lets_exactly_three_of_a_hundred_requests_through_and_closes(
+    project: Project,
 ) -> None:
-    server = project(tmp_path, rpm=100_000, burst=10_000, timeout_ms=1500)
+    server = project(rpm=100_000, burst=10_000, timeout_ms=1500)
     server.start()
-    await switch(server, broken=True)
+    await break_for(server, 1000)
     for _ in range(5):
-        await ask(server, "/fragile/ping")
+        assert (await ask(server, "/fragile/ping")).status == 500
     assert await state_of(server) == "open"
     await asyncio.sleep(1.6)
+    # The service is well again but takes two seconds: all hundred arrive while the probes run.
     answers = await asyncio.gather(*[ask(server, "/fragile/ping") for _ in range(100)])
-    counts = {status: sum(a.status == status for a in answers) for status in (500, 503)}
-    # The first failing probe opens the circuit again, so at most three get through.
-    assert 1 <= counts[500] <= 3
-    assert counts[500] + counts[503] == 100
-    await asyncio.sleep(1.6)
-    # The switch itself is the first of the three probes that succeed.
-    await switch(server, broken=False)
-    assert await state_of(server) == "half-open"
-    assert [(await ask(server, "/fragile/ping")).status for _ in range(2)] == [200, 200]
+    assert Counter(answer.status for answer in answers) == {200: 3, 503: 97}
     assert await state_of(server) == "closed"
-    server.end()

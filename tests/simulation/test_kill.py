@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,17 @@ class History:
                 assert self.acknowledged[name] <= int(value) <= attempted, name
 
 
-async def test_no_acknowledged_increment_is_lost_by_kill_9(tmp_path: Path) -> None:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Give a server of the counter program, which ends with the test."""
     write_project(tmp_path)
-    server, history, chance = Server(tmp_path), History(), random.Random(20)
+    server = Server(tmp_path)
+    yield server
+    server.end()
+
+
+async def test_no_acknowledged_increment_is_lost_by_kill_9(server: Server) -> None:
+    history, chance = History(), random.Random(20)
     for _ in range(CYCLES):
         server.start()
         await history.check(server)
@@ -70,9 +79,8 @@ async def test_no_acknowledged_increment_is_lost_by_kill_9(tmp_path: Path) -> No
     assert total > CYCLES * 100, total
 
 
-async def test_no_acknowledged_increment_is_lost_by_sigterm(tmp_path: Path) -> None:
-    write_project(tmp_path)
-    server, history, chance = Server(tmp_path), History(), random.Random(21)
+async def test_no_acknowledged_increment_is_lost_by_sigterm(server: Server) -> None:
+    history, chance = History(), random.Random(21)
     for _ in range(3):
         server.start()
         await history.check(server)
@@ -82,14 +90,11 @@ async def test_no_acknowledged_increment_is_lost_by_sigterm(tmp_path: Path) -> N
         await asyncio.gather(*clients)
     server.start()
     await history.check(server)
-    server.end()
 
 
 async def test_an_alarm_that_is_overdue_after_kill_9_fires_at_once_without_a_request(
-    tmp_path: Path,
+    server: Server,
 ) -> None:
-    write_project(tmp_path)
-    server = Server(tmp_path)
     server.start()
     assert await server.get("/alarm/schedule") == "set"
     server.end(signal.SIGKILL)
@@ -99,4 +104,3 @@ async def test_an_alarm_that_is_overdue_after_kill_9_fires_at_once_without_a_req
     server.end(signal.SIGKILL)
     server.start()
     assert await server.get("/alarm/fired") == "1"
-    server.end()
