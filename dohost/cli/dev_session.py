@@ -132,7 +132,7 @@ class _Session:
         url = shown_url(running.url)
         if running.moved_from is not None:
             self._view.say(f"Port {running.moved_from} is taken; using the next free one.")
-        self._view.ready(url)
+        self._view.ready(url, has_gateway="GATEWAY" in self._loaded.workers[0].vars)
         if opens_browser:
             webbrowser.open(url)
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from dohost import __version__
 from dohost.cli.console import PREFIX, block
 from dohost.config import Loaded
-from dohost.dev.banner import binding_rows, bindings_text, title_text
+from dohost.dev.banner import binding_rows, bindings_text, links_text, title_text
 from dohost.dev.failures import Redactor, describe, failure_text
 from dohost.dev.request_lines import request_text
 from dohost.errors import ConfigError, UserCodeError
@@ -27,6 +27,8 @@ LOG_LEVELS = ("debug", "info", "log", "warn", "error", "none")
 # `failed` has shown the same error with its source, where the error page was made.
 _SHOWN_WITH_SOURCE = "server.request_failed"
 _STYLES = {"debug": "dim", "info": "", "log": "", "warn": "yellow", "error": "bold red"}
+
+GATEWAY_PAGES = (("Overview", "/"), ("API docs", "/docs"), ("GraphQL", "/graphql"))
 
 
 class DevView:
@@ -92,9 +94,12 @@ class DevView:
         """Show one plain line about the server."""
         self.show("server", "info", Text(text))
 
-    def ready(self, url: str) -> None:
-        """Show where the server listens."""
+    def ready(self, url: str, *, has_gateway: bool) -> None:
+        """Show where the server listens and, of a gateway, the pages to begin with."""
         self.show("server.ready", "info", Text.assemble((PREFIX, "dim"), f" Ready on {url}"))
+        if has_gateway:
+            links = [(label, f"{url}{path}") for label, path in GATEWAY_PAGES]
+            self.show("server.pages", "info", links_text(links))
 
     def reloading(self) -> None:
         """A reload begins."""

@@ -66,8 +66,8 @@ class Watcher(DevView):
         super().__init__(Console(file=self.text, width=200), log_level="log", is_json=False)
         self.events: asyncio.Queue[str] = asyncio.Queue()
 
-    def ready(self, url: str) -> None:
-        super().ready(url)
+    def ready(self, url: str, *, has_gateway: bool) -> None:
+        super().ready(url, has_gateway=has_gateway)
         self.events.put_nowait(f"ready {url}")
 
     def reloaded(self, loaded: Loaded, *, duration_ms: float) -> None:
@@ -246,7 +246,7 @@ def test_the_log_level_decides_what_is_shown(
 
 def test_json_logs_are_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
     view, text = view_with("log", is_json=True)
-    view.ready("http://localhost:1")
+    view.ready("http://localhost:1", has_gateway=False)
     view.request(RequestLine(method="GET", path="/x?secret=1", status=200, duration_ms=1))
     view.request(
         RequestLine(method="POST", path="/cdn-cgi/local/api/sql", status=200, duration_ms=1)
