@@ -1,7 +1,7 @@
 """What user code may pass to the storage, and what it means: checks without effects.
 
 Everything here is a pure function of arguments; what is refused raises at the call with Cloudflare's
-message. Source: durable-objects.md 4.1 and 6.
+message.
 """
 
 from __future__ import annotations

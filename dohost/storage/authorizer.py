@@ -3,7 +3,7 @@
 SQLite asks before it compiles each part of a statement. The host's own statements are always allowed:
 `Authorizer.is_user` is raised only while user SQL is compiled or stepped (a step may recompile).
 Removing the authorizer instead would expire every prepared statement of the connection.
-Source: durable-objects.md 4.3; workerd `util/sqlite.c++`.
+Source: workerd's `util/sqlite.c++`.
 """
 
 from __future__ import annotations

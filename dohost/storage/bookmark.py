@@ -2,7 +2,7 @@
 
 Here a bookmark is a counter in the object's own file (each question takes the next number), in
 Cloudflare's shape: four groups of hex digits. Point-in-time recovery is not built on it yet, so the two
-calls that need it say so. Source: durable-objects.md 4.5.
+calls that need it say so.
 """
 
 from __future__ import annotations

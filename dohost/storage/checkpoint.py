@@ -2,7 +2,7 @@
 
 A pass in a thread has a connection of its own and copies while the loop goes on writing; only when
 writers pause can it reach the end, and only then does SQLite start the log anew. So the runtime makes
-two passes in a thread and lets the object's own connection copy the short tail (performance.md rule 19).
+two passes in a thread and lets the object's own connection copy the short tail.
 """
 
 from __future__ import annotations

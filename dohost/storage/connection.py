@@ -1,6 +1,6 @@
 """How a connection to an object's file is set up, and when a file is not to be trusted.
 
-Set-up follows Cloudflare's (durable-objects.md 4.3) and performance.md rule 15. SQLite never checkpoints
+Set-up follows Cloudflare's. SQLite never checkpoints
 by itself here: not every thousand pages (that would stall a turn) and not on close (that would make
 eviction slow), which also leaves the -wal file in place for the next start.
 """

@@ -1,7 +1,4 @@
-"""What the callback of `transaction()` holds: the storage's operations, for as long as it runs.
-
-Source: durable-objects.md 4.4.
-"""
+"""What the callback of `transaction()` holds: the storage's operations, for as long as it runs."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 SQLite's locks are POSIX locks, and closing *any* descriptor of a locked file drops them. So the main
 file is opened here only to create it, and that descriptor stays open until SQLite's connection is
-closed; the -wal file is never locked and may have a second descriptor, on which commits are synced
-(performance.md rule 18). `sync` runs in worker threads; one lock keeps `close` from pulling a descriptor
+closed; the -wal file is never locked and may have a second descriptor, on which commits are
+synced. `sync` runs in worker threads; one lock keeps `close` from pulling a descriptor
 away under it. After a failed sync nothing is believed any more: the first failure is replayed.
 """
 

@@ -2,7 +2,7 @@
 
 `KeyValue` is the one implementation; `ctx.storage`, a transaction and `storage.kv` are three faces of it.
 Keys are text in the order of UTF-8 bytes, which is Python's order of code points too. Values go through
-`values`. Writes need an open transaction, which is the caller's. Source: durable-objects.md 4.1 and 4.2.
+`values`. Writes need an open transaction, which is the caller's.
 """
 
 from __future__ import annotations

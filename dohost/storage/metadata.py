@@ -7,7 +7,6 @@ set anew, and it is deleted when the handler succeeds), and which alarm the runt
 `take_change` compares the committed row with what it last reported, so that nothing has to be undone
 when a transaction is rolled back. `snapshot` and `restore` do that for the one fact that is not in the
 file: that a running handler has set a new alarm. Times are ms outside and ns in the file, as workerd's.
-Source: durable-objects.md 1.4 and 6.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `_cf_KV` and `_cf_METADATA` have workerd's names and columns; `_cf_META` is ours: one row that says whose
 file this is. The image is an empty database with these tables, already in WAL mode, so that a new object
-costs one write of 16 KiB instead of DDL (performance.md 1). Whoever reads this file's constants knows
+costs one write of 16 KiB instead of DDL. Whoever reads this file's constants knows
 the format; a change of them is a new `FORMAT_VERSION`.
 """
 

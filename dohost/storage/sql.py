@@ -5,7 +5,6 @@ statements and about bindings are enforced, and the transaction is opened before
 writes. Statements that write run to their end inside `exec` (an unfinished one would make COMMIT
 fail); reads stop at their first row and stay open until they are read or dropped, at most
 `CURSORS_MAX` of them, because each pins the write-ahead log.
-Source: durable-objects.md 4.3; performance.md rules 13, 14, 16, 22.
 """
 
 from __future__ import annotations

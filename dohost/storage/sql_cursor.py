@@ -2,7 +2,7 @@
 
 A live cursor is one row ahead: it ends, and gives up its lock on the tables, when the last row is
 handed out and not one call later. Integers beyond 2^53 are rounded as JavaScript's doubles are, BLOBs
-come out as `memoryview`. `raw()` shares the position of its cursor. Source: durable-objects.md 4.3.
+come out as `memoryview`. `raw()` shares the position of its cursor.
 """
 
 from __future__ import annotations

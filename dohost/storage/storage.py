@@ -5,7 +5,7 @@ wait. Errors are raised at the call, not at the `await`: a put that nobody await
 Options come as a dict or as keywords, as Cloudflare's Python SDK takes them.
 
 The class only checks arguments and access, in this order: access, arguments, open the transaction,
-act. The rules live in `kv`, `sql`, `metadata` and `transaction`. Source: durable-objects.md 4 and 6.
+act. The rules live in `kv`, `sql`, `metadata` and `transaction`.
 """
 
 from __future__ import annotations

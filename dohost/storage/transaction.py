@@ -7,7 +7,6 @@ which waits for that output would never leave. Both nest by savepoints, as does 
 
 A savepoint is undone together with the one fact beside the file, `Metadata.snapshot`. After a critical
 error SQLite has no transaction any more, so nothing is undone then: the object is being reset.
-Source: durable-objects.md 4.4.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reading values that wrangler's workerd wrote: V8's structured clone format, versions 13 to 15.
 
-Only reading, and only the types that our own encoding can hold (durable-objects.md 1.4); anything else is
+Only reading, and only the types that our own encoding can hold; anything else is
 refused by its tag. The format is a stream of one-byte tags; lengths are little-endian base-128 numbers;
 objects are numbered in the order in which they begin, and a back reference names that number.
 Source of the tags: V8's `value-serializer.cc`.

@@ -1,4 +1,4 @@
-"""Alarms as data: what setAlarm, getAlarm and deleteAlarm do to the file (durable-objects.md 6)."""
+"""Alarms as data: what setAlarm, getAlarm and deleteAlarm do to the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What user SQL may not do (durable-objects.md 4.3 and 12.E)."""
+"""What user SQL may not do."""
 
 from __future__ import annotations
 

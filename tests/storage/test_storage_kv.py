@@ -1,4 +1,4 @@
-"""Key-value storage as user code calls it (durable-objects.md 12.D)."""
+"""Key-value storage as user code calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""User SQL: statements, bindings, results, cursors (durable-objects.md 12.E)."""
+"""User SQL: statements, bindings, results, cursors."""
 
 from __future__ import annotations
 
