@@ -47,6 +47,8 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_bytes_seen",
         "_head_started_s",
+        "_lingering",
+        "_lingers_until_s",
         "client_ip",
         "exchange",
         "host",
@@ -81,6 +83,8 @@ class Connection(web.RequestHandler):
         self.is_large = False
         self._bytes_seen = 0
         self._head_started_s: float | None = None
+        self._lingering: asyncio.Transport | None = None
+        self._lingers_until_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         listener = self.listener
@@ -95,13 +99,17 @@ class Connection(web.RequestHandler):
             listener.limits.are_local_clients_exempt and is_loopback(self.client_ip)
         )
         if not listener.count.admit(self.client_ip, is_exempt=is_exempt):
-            self.refuse(_TOO_MANY)
+            # At once: one too many must not be kept to be told so gently.
+            self._write_refusal(_TOO_MANY)
+            self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self.listener.forget(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._lingering is not None:
+            return
         exchange = self.exchange
         self._bytes_seen += len(data)
         if exchange is None and self._head_started_s is None and data:
@@ -130,6 +138,8 @@ class Connection(web.RequestHandler):
 
     def drain(self) -> None:
         """Close if idle, else with the answer that is under way."""
+        if self._lingering is not None:
+            self._lingering.close()
         exchange = self.exchange
         if exchange is None:
             if not self._messages:
@@ -139,6 +149,10 @@ class Connection(web.RequestHandler):
 
     def sweep(self, now_s: float) -> None:
         """End what is overdue at `now_s`."""
+        if self._lingering is not None:
+            if now_s >= self._lingers_until_s:
+                self._lingering.abort()
+            return
         limits = self.listener.limits
         exchange = self.exchange
         if exchange is not None:
@@ -152,15 +166,33 @@ class Connection(web.RequestHandler):
 
     def refuse(self, problem: Problem) -> None:
         """Answer a request that is not understood yet, and close."""
+        self._write_refusal(problem)
+        self._linger()
+
+    def _write_refusal(self, problem: Problem) -> None:
         transport = self.transport
         if transport is not None and not transport.is_closing():
             transport.write(self.listener.encode_refusal(problem))
+
+    def _linger(self) -> None:
+        """Stop sending but take in, for a while, what the client still sends.
+
+        A socket that is closed over unread data is reset, and a reset destroys the answer that the
+        client has not read yet.
+        """
+        transport = self.transport
+        if transport is not None and not transport.is_closing() and transport.can_write_eof():
+            self._lingering = transport
+            self._lingers_until_s = self.listener.clock.monotonic() + self.listener.limits.linger_s
+            transport.write_eof()
+            # aiohttp closes what it finds here.
+            self.transport = None
         self.force_close()
 
     def cut(self) -> None:
         """Close at once, whatever is under way, and cancel the handler."""
         task = self._task_handler
-        transport = self.transport
+        transport = self.transport or self._lingering
         if task is not None:
             task.cancel()
         if transport is not None:
@@ -178,11 +210,7 @@ class Connection(web.RequestHandler):
         if exchange.has_answered:
             raise ConnectionResetError("the answer was under way")
         exchange.has_answered = True
-        transport = self.transport
-        if transport is not None:
-            transport.write(
-                self.listener.encode_refusal(_problem_of_parser(exc, self.max_line_size))
-            )
+        self.refuse(_problem_of_parser(exc, self.max_line_size))
         return SENT_CLOSE
 
     def _bound_head(self) -> None:

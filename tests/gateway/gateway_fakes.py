@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import weakref
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ class FakeCursor:
 class FakeSql:
     def __init__(self) -> None:
         self.database = sqlite3.connect(":memory:")
+        weakref.finalize(self, self.database.close)
         self.writes = 0
 
     def exec(self, query: str, *bindings: object) -> FakeCursor:
