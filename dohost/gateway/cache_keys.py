@@ -17,6 +17,9 @@ from dohost.gateway.config_tables import PartitionScope
 NO_VARIATION = "[]"
 ESCAPE = re.compile(r"%[0-9a-fA-F]{2}")
 
+# Made once: `json.dumps` with options builds an encoder for each call.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
 
 def partition(scope: PartitionScope | None, *, tenant: str, subject: str | None) -> str:
     """Return the partition; no scope means `principal` with a subject and `public` without.
@@ -37,7 +40,7 @@ def canonical_json(value: object) -> bytes:
     Raises: TypeError for what JSON can't hold, keys that aren't strings included.
     """
     require_text_keys(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return _encode(value).encode()
 
 
 def require_text_keys(value: object) -> None:

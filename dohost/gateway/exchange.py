@@ -38,8 +38,12 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
 def header_map(message: Request | Response) -> dict[str, str]:
     """Return header fields by lower-case name; repeated ones are joined."""
-    found: dict[str, str] = {}
-    for name, value in message.headers.items():
+    items = message.headers.items()
+    found = {name.lower(): value for name, value in items}
+    if len(found) == len(items):
+        return found
+    found = {}
+    for name, value in items:
         key = name.lower()
         found[key] = f"{found[key]}, {value}" if key in found else value
     return found

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from dohost.clock import Clock, Entropy, uuid7
+from dohost.memo import Memo
 
 Header = tuple[str, str]
 HOP_BY_HOP = frozenset(
@@ -32,6 +33,9 @@ HOP_BY_HOP = frozenset(
 IDENTITY = re.compile(
     r"x-(tenant|user|gateway|authenticated|forwarded-user|remote-user)(-.*)?|x-tier"
 )
+NAMES_MEMOISED_MAX = 4_096
+# The same few names come with nearly every request.
+_IDENTITY_NAMES: Memo[bool] = Memo(entries_max=NAMES_MEMOISED_MAX)
 REQUEST_ID = re.compile(r"[\w\-]{8,128}", re.ASCII)
 TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 TRACESTATE_MEMBERS_MAX = 32
@@ -54,25 +58,29 @@ class Trace(Struct, frozen=True, kw_only=True):
 
 def without_hop_by_hop(headers: Iterable[Header]) -> list[Header]:
     """Drop hop-by-hop fields and those named in Connection."""
-    fields = list(headers)
-    named = {
-        token.strip().lower()
-        for name, value in fields
-        if name.lower() == "connection"
-        for token in value.split(",")
-    }
-    dropped = HOP_BY_HOP | named
-    return [(name, value) for name, value in fields if name.lower() not in dropped]
+    kept: list[Header] = []
+    named: set[str] = set()
+    for field in headers:
+        key = field[0].lower()
+        if key not in HOP_BY_HOP:
+            kept.append(field)
+        elif key == "connection":
+            named.update(token.strip().lower() for token in field[1].split(","))
+    if named:
+        return [field for field in kept if field[0].lower() not in named]
+    return kept
 
 
 def without_identity(headers: Iterable[Header]) -> list[Header]:
     """Drop what a client must not tell a service: tenant, user, tier and gateway headers, and their
     underscore twins."""
-    return [
-        (name, value)
-        for name, value in headers
-        if not IDENTITY.fullmatch(name.lower().replace("_", "-"))
-    ]
+    return [field for field in headers if not _is_identity(field[0])]
+
+
+def _is_identity(name: str) -> bool:
+    return _IDENTITY_NAMES.get_or_make(
+        name, lambda: IDENTITY.fullmatch(name.lower().replace("_", "-")) is not None
+    )
 
 
 def request_id(inbound: str | None, *, clock: Clock, entropy: Entropy) -> str:

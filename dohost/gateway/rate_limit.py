@@ -143,6 +143,8 @@ class Limiter:
     ) -> LimitDecision:
         """Charge every policy, or none."""
         now = self._steady(now_ns)
+        if len(policies) == 1 and self._charge_if_plain(policies[0], now, cost=cost):
+            return Allowed(states=(self._state(policies[0], now, cost=1),))
         decision = self._decide(policies, now, cost=cost)
         if not isinstance(decision, Allowed):
             return decision
@@ -257,6 +259,18 @@ class Limiter:
             full_reset_ns=sliding_window.wait_for(counts, now, excess=used),
             retry_ns=sliding_window.wait_for(counts, now, excess=used + cost - limit),
         )
+
+    def _charge_if_plain(self, policy: LimitPolicy, now: int, *, cost: int) -> bool:
+        """Charge a single token bucket if it has enough; spares the state before the charge."""
+        rpm, burst = policy.tier.rpm, policy.tier.burst
+        if not rpm or policy.algorithm != "gcra" or cost > burst:
+            return False
+        interval = gcra.interval_of(rpm)
+        debt = self._bucket(policy.key).debt(now, interval=interval, burst=burst)
+        if gcra.retry_after(debt, cost, interval=interval, burst=burst) > 0:
+            return False
+        self._charge(policy, now, cost=cost)
+        return True
 
     def _charge(self, policy: LimitPolicy, now: int, *, cost: int) -> None:
         """Take `cost` from a policy's counters and move the stored mark ahead if it was reached."""

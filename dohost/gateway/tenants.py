@@ -21,6 +21,7 @@ from dohost.gateway.config_tables import TenantConfig, Tier
 from dohost.gateway.principal import Principal
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.tenant_id import is_tenant_id
+from dohost.memo import Memo
 
 ANONYMOUS_TENANT = "anonymous"
 ANONYMOUS_SHARDS = 16
@@ -28,6 +29,14 @@ IMPERSONATE = "tenant:impersonate"
 TENANT_HEADER, TIER_HEADER = "x-tenant-id", "x-tier"
 Source = Literal["api-key", "jwt", "mtls", "host", "header", "demo", "anonymous"]
 NO_TENANTS: Mapping[str, TenantConfig] = {}
+
+ADDRESSES_MEMOISED_MAX = 8_192
+# Clients come again and again from the same addresses, and parsing one costs more than a whole stage.
+_ADDRESSES: Memo[ipaddress.IPv4Address | ipaddress.IPv6Address | None] = Memo(
+    entries_max=ADDRESSES_MEMOISED_MAX
+)
+_KEYS: Memo[str] = Memo(entries_max=ADDRESSES_MEMOISED_MAX)
+_SPREADS: Memo[int] = Memo(entries_max=ADDRESSES_MEMOISED_MAX)
 
 
 class Tenancy(Struct, frozen=True, kw_only=True):
@@ -170,7 +179,11 @@ def shard_of(config: GatewayConfig, claim: Claim, *, address: str) -> str:
 
 def spread(address: str, count: int) -> int:
     """Return a number below `count` that depends on the address alone."""
-    return int.from_bytes(hashlib.sha256(address.encode()).digest()[:8], "big") % count
+    return _SPREADS.get_or_make(address, lambda: _spread(address)) % count
+
+
+def _spread(address: str) -> int:
+    return int.from_bytes(hashlib.sha256(address.encode()).digest()[:8], "big")
 
 
 def sharded(plan: Tier, shards: int) -> Tier:
@@ -183,6 +196,10 @@ def sharded(plan: Tier, shards: int) -> Tier:
 
 def ip_key(client_ip: str) -> str:
     """Return the bucket key of an address: an IPv6 network counts by its /64."""
+    return _KEYS.get_or_make(client_ip, lambda: _ip_key(client_ip))
+
+
+def _ip_key(client_ip: str) -> str:
     address = parsed_address(client_ip)
     if address is None:
         return "unknown"
@@ -195,6 +212,12 @@ def parsed_address(
     client_ip: str,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return an address, an IPv4 one also where it is written inside IPv6."""
+    return _ADDRESSES.get_or_make(client_ip, lambda: _parsed_address(client_ip))
+
+
+def _parsed_address(
+    client_ip: str,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(client_ip)
     except ValueError:

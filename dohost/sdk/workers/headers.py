@@ -30,7 +30,7 @@ _COMMON = (
     "Content-Length Content-Type Cookie Date ETag Expires Host If-Modified-Since If-None-Match "
     "Last-Modified Link Location Origin RateLimit RateLimit-Policy Referer Retry-After Set-Cookie "
     "Traceparent Tracestate User-Agent Vary Via WWW-Authenticate X-API-Key X-Forwarded-Prefix "
-    "X-Gateway-Context X-RateLimit-Limit X-RateLimit-Remaining X-RateLimit-Reset X-Real-IP X-Request-ID"
+    "X-Gateway-Context X-RateLimit-Limit X-RateLimit-Remaining X-RateLimit-Reset X-Real-IP X-Request-ID X-Request-Id"
 )
 _KNOWN = {name: name.lower() for each in _COMMON.split() for name in (each, each.lower())}
 
@@ -138,9 +138,11 @@ class Headers(Transferable):
 
     def items(self) -> Pairs:
         """Return (lower-case name, value) pairs, sorted by name; each cookie on its own."""
-        pairs = [(key, field[1]) for key, field in self._fields.items()]
-        pairs += [("set-cookie", value) for _, value in self._cookies]
-        pairs.sort(key=lambda pair: pair[0])
+        fields = self._fields
+        pairs = [(key, fields[key][1]) for key in sorted(fields)]
+        if self._cookies:
+            pairs += [("set-cookie", value) for _, value in self._cookies]
+            pairs.sort(key=lambda pair: pair[0])
         return pairs
 
     def keys(self) -> list[str]:
