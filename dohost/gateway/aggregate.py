@@ -18,6 +18,8 @@ from dohost.gateway.config_tables import AggregateConfig
 from dohost.gateway.problems import Problem, problem
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+# A private name is well formed too: it is answered as any method that no service exposes.
+METHOD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 # `__proto__` and its kin are refused by the pattern; `errors` is the answer's own member.
 RESULT_NAMES_REFUSED = frozenset({"errors", "constructor", "prototype"})
 CALL_MEMBERS = frozenset(
@@ -104,7 +106,10 @@ def _parse_call(call: object, at: str, config: AggregateConfig) -> AggregateCall
     if not isinstance(call, dict):
         raise _Fault(at, "must be an object")
     _check_members(call, CALL_MEMBERS, at, config)
-    service, method = (_name(call.get(key), f"{at}/{key}") for key in ("service", "method"))
+    service = _name(call.get("service"), f"{at}/service")
+    method = call.get("method")
+    if not isinstance(method, str) or not METHOD_NAME.fullmatch(method):
+        raise _Fault(f"{at}/method", "must be a name: letters, digits and underscores")
     name = _name(call["as"], f"{at}/as") if "as" in call else service
     if name in RESULT_NAMES_REFUSED:
         raise _Fault(f"{at}/as" if "as" in call else f"{at}/service", f"{name!r} is reserved")

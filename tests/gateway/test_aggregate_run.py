@@ -210,6 +210,16 @@ async def test_unknown_methods_never_reach_the_object(gateway: Deployment) -> No
     assert reached == {"$describe"}
 
 
+@pytest.mark.parametrize("method", ["_prepare", "__init__", "_", "gateway_call"])
+async def test_private_names_are_answered_as_unknown_ones(gateway: Deployment, method: str) -> None:
+    private = await aggregate(gateway, call(method))
+    unknown = await aggregate(gateway, call("nope"))
+    assert private.status == unknown.status == 404
+    told, expected = private.json["errors"][0], unknown.json["errors"][0]
+    assert told["type"] == "/problems/unknown-method"
+    assert {**told, "method": None} == {**expected, "method": None}
+
+
 async def test_a_chosen_object_is_inside_the_tenant(gateway: Deployment) -> None:
     reply = await aggregate(
         gateway, call("name", service="owned", object="../acme/x"), call("name", service="slow2")
