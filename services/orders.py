@@ -101,7 +101,7 @@ class OrderServiceDO(Service):
 
     @resolves("Query.recentOrders")
     def recent_orders(self, first: int = 5) -> Sequence[Order]:
-        return self.list(limit=first)
+        return self.list(limit=bounded(first))
 
     @resolves("Order.user")
     def buyer(self, order: Order) -> dict[str, str]:
@@ -113,7 +113,7 @@ class OrderServiceDO(Service):
 
     @resolves("User.orders")
     def orders_of(self, user: dict[str, str], first: int = 10) -> Sequence[Order]:
-        return self.list(user["id"], first)
+        return self.list(user["id"], bounded(first))
 
     def _select(self, statement: str, *values: object) -> Sequence[Order]:
         rows = self.ctx.storage.sql.exec(statement, *values)
@@ -121,3 +121,8 @@ class OrderServiceDO(Service):
             Order(id=row["id"], user_id=row["user_id"], sku=row["sku"], total=row["total"])
             for row in rows
         ]
+
+
+def bounded(first: int) -> int:
+    """Return how many orders a GraphQL client gets: REST's own bounds, without an error."""
+    return min(max(first, 1), 100)

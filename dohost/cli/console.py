@@ -5,7 +5,10 @@ Text reaches rich as `Text`, never as markup: file names and user data contain b
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -17,12 +20,20 @@ PREFIX = "[dohost]"
 
 def out() -> Console:
     """Return the console on stdout; colours only on a terminal and without NO_COLOR."""
+    _show_what_the_encoding_lacks(sys.stdout)
     return Console(highlight=False, soft_wrap=True)
 
 
 def err() -> Console:
     """Return the console on stderr."""
+    _show_what_the_encoding_lacks(sys.stderr)
     return Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def _show_what_the_encoding_lacks(stream: TextIO) -> None:
+    """Print a replacement instead of failing on a terminal that can't show a line or an arrow."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="replace")
 
 
 def print_config_error(error: ConfigError) -> None:

@@ -48,13 +48,17 @@ class CompositionHint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GraphQLLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds on one document, each checked before the work that it bounds."""
+    """Bounds on one document, each checked before the work that it bounds.
+
+    `allows_introspection`: whether `__schema` and `__type` may be asked for.
+    """
 
     depth_max: int = 15
     aliases_max: int = 50
     tokens_max: int = 5_000
     directives_max: int = 50
     root_fields_max: int = 20
+    allows_introspection: bool = True
 
 
 class GraphQLRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from dohost.gateway.forward import Answer
 from dohost.gateway.parts import Parts
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.settings import secret_of
+from dohost.gateway.tenant_id import TENANT_ID_RULE, is_tenant_id
 
 NS_PER_S = 1_000_000_000
 Parameters = Mapping[str, str]
@@ -174,6 +175,8 @@ async def put_tenant(parts: Parts, exchange: Exchange, parameters: Parameters) -
     if (refused := _refused(parts, exchange)) is not None:
         return refused
     tenant = parameters["id"]
+    if not is_tenant_id(tenant):
+        return problem("bad-request", f"{tenant!r} is no tenant id: {TENANT_ID_RULE}.")
     if tenant in parts.config.tenants:
         return problem(
             "conflict", f"The tenant {tenant!r} is in the configuration; change it there."

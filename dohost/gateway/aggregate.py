@@ -19,6 +19,8 @@ from dohost.gateway.problems import Problem, problem
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 # A private name is well formed too: it is answered as any method that no service exposes.
+# An array index of a JSON Pointer: no leading zeros, and no more digits than any list needs.
+INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 METHOD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 # `__proto__` and its kin are refused by the pattern; `errors` is the answer's own member.
 RESULT_NAMES_REFUSED = frozenset({"errors", "constructor", "prototype"})
@@ -181,7 +183,7 @@ def follow(document: object, pointer: str) -> object:
         name = token.replace("~1", "/").replace("~0", "~")
         if isinstance(document, dict):
             document = document[name]
-        elif isinstance(document, list) and name.isdecimal() and name.isascii():
+        elif isinstance(document, list) and INDEX.fullmatch(name):
             document = document[int(name)]
         else:
             raise LookupError(pointer)

@@ -176,7 +176,10 @@ def _resolved(call: AggregateCall, parents: Mapping[str, CallResult]) -> Args | 
         args = resolve_references(call.args, values)
     except LookupError as error:
         return problem("dependency-failed", f"A reference leads nowhere: {error}.")
-    assert isinstance(args, (list, dict))
+    if not isinstance(args, (list, dict)):
+        return problem(
+            "dependency-failed", "What `args` points at is neither a list nor an object."
+        )
     return args
 
 

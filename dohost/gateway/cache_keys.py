@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from dohost.gateway.config_tables import PartitionScope
 
+ANONYMOUS_TENANT = "anonymous"
 NO_VARIATION = "[]"
 ESCAPE = re.compile(r"%[0-9a-fA-F]{2}")
 
@@ -22,12 +23,13 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def partition(scope: PartitionScope | None, *, tenant: str, subject: str | None) -> str:
-    """Return the partition; no scope means `principal` with a subject and `public` without.
+    """Return the partition; no scope means `principal`, or `public` for anonymous callers.
 
     A principal's partition of a caller without a subject is the tenant's anonymous one, which is
     never a named subject's.
     """
-    if scope == "public" or (scope is None and subject is None):
+    # A tenant that a header, a host or a certificate named has no subject and is not the public.
+    if scope == "public" or (scope is None and subject is None and tenant == ANONYMOUS_TENANT):
         return "public"
     if scope == "tenant":
         return json.dumps(["tenant", tenant])

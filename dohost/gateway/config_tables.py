@@ -167,7 +167,7 @@ class AuthConfig(Struct, frozen=True, kw_only=True):
     verdict_ttl_s: Whole = 5
 
 
-class TenantConfig(Struct, frozen=True, kw_only=True):
+class TenantConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is known about a tenant: its plan, and limits of its own that replace the plan's."""
 
     tier: str = "free"

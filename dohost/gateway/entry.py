@@ -13,7 +13,7 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Mapping
 from typing import ClassVar, Protocol, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from workers import Request, Response, WorkerEntrypoint, fetch
@@ -120,7 +120,10 @@ class Entry:
         scheme, _, credential = arrival.headers.get("authorization", "").partition(" ")
         if token is not None and scheme.lower() == "bearer" and _is_same(credential.strip(), token):
             scopes = frozenset({self.config.admin.scope})
-            return Principal(kind="admin", subject="admin", scopes=scopes)
+            # Which tenant's limits, circuits and cache the administrator looks at or resets.
+            query = parse_qs(urlsplit(arrival.request.url).query, errors="replace")
+            tenant = query.get("tenant", [None])[-1]
+            return Principal(kind="admin", subject="admin", scopes=scopes, tenant=tenant)
         return await self._authenticator.authenticate(arrival.headers)
 
     async def tenancy(self, arrival: Arrival, principal: Principal) -> Tenancy | Problem:

@@ -70,7 +70,7 @@ def expose(
 
     GET, or `safe=True`, promises that the method only reads; a method that writes is callable by
     aggregate only with `aggregate=True`. Tag templates name arguments, members of a body, or members
-    of the result: `tags=["user:{id}"]`. Source: gateway specification, section 2.
+    of the result: `tags=["user:{id}"]`.
     """
     if callable(route):
         return expose()(route)

@@ -1,16 +1,15 @@
 """`/graphql`: the services' schemas as one, over HTTP, under the gateway's limiter and breakers.
 
-The HTTP face follows the GraphQL-over-HTTP specification: `application/graphql-response+json` answers
-carry 400 for a request error and 200 otherwise; legacy `application/json` is 200 for both once the
-document was understood. Subgraph operations go to service objects as `gateway_graphql`; entities are
-grouped by the object that their key names, one call per object.
+The HTTP envelope is graphql_http's matter. A browser that opens the path gets a page to write queries on,
+and `?plan=1` answers with the query plan instead of executing it; `graphql.ide = false` closes both, as a
+deployment in production should. Subgraph operations go to service objects as `gateway_graphql`; entities
+are grouped by the object that their key names, one call per object.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -22,11 +21,20 @@ from dohost.federation.contract import (
     Subgraph,
 )
 from dohost.gateway.auth import authorise
-from dohost.gateway.bodies import read_json
 from dohost.gateway.config import GatewayConfig
 from dohost.gateway.dispatch import Dispatcher
 from dohost.gateway.exchange import Exchange
 from dohost.gateway.forward import Answer
+from dohost.gateway.graphql_http import (
+    HTML_TYPE,
+    JSON_TYPE,
+    RESPONSE_TYPE,
+    answer_result,
+    answer_unreadable,
+    negotiate,
+    read_request,
+)
+from dohost.gateway.graphql_page import page_answer
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.service_calls import ServiceCalls
 from dohost.gateway.subgraph_calls import Charge, SubgraphCalls
@@ -36,8 +44,6 @@ from dohost.memo import Memo
 if TYPE_CHECKING:
     from dohost.federation.engine import Engine
 
-RESPONSE_TYPE = "application/graphql-response+json"
-JSON_TYPE = "application/json"
 MUTATION_BY_GET = problem(
     "method-not-allowed", "Send mutations by POST.", headers=(("Allow", "POST"),)
 )
@@ -59,15 +65,30 @@ class GraphqlEndpoint:
 
     async def answer(self, exchange: Exchange, *, charge: Charge) -> Answer | Problem:
         """Answer one GET or POST. `charge` pays for a subgraph call; the first is paid already."""
-        media_type = _media_type(exchange.headers.get("accept", "*/*"))
+        config = self._config.graphql
+        if not config.enabled:
+            return problem("not-found", "GraphQL is switched off here.")
+        has_page = config.ide and exchange.method != "POST"
+        offered = (JSON_TYPE, RESPONSE_TYPE, HTML_TYPE) if has_page else (JSON_TYPE, RESPONSE_TYPE)
+        media_type = negotiate(exchange.headers.get("accept"), _preferred(exchange, offered))
         if media_type is None:
             return problem("not-acceptable", f"Answers are {RESPONSE_TYPE} or {JSON_TYPE}.")
-        request = await self._request(exchange)
+        if media_type == HTML_TYPE:
+            return page_answer()
+        request = await read_request(exchange, self._config.limits)
         if isinstance(request, Problem):
-            return request
+            return answer_unreadable(request, media_type)
         engine = await self.engine()
         if isinstance(engine, Problem):
             return engine
+        if config.ide and exchange.query().get("plan") == "1":
+            return answer_result(engine.explain(request), media_type)
+        result = await self._execute(engine, request, exchange=exchange, charge=charge)
+        return result if isinstance(result, Problem) else answer_result(result, media_type)
+
+    async def _execute(
+        self, engine: Engine, request: GraphQLRequest, *, exchange: Exchange, charge: Charge
+    ) -> ExecutionResult | Problem:
         caller = SubgraphCalls(
             self._config,
             self._dispatcher,
@@ -82,9 +103,7 @@ class GraphqlEndpoint:
         result = await engine.execute(request, caller, allow_mutation=may_mutate)
         if not may_mutate and _is_refused_mutation(result):
             return forbidden if exchange.method == "POST" and forbidden else MUTATION_BY_GET
-        status = 400 if result.is_request_error and media_type == RESPONSE_TYPE else 200
-        headers = (("content-type", f"{media_type}; charset=utf-8"),)
-        return Answer(status=status, headers=headers, body=_encode(result.body))
+        return result
 
     async def engine(self) -> Engine | Problem:
         """Return the composed schema of all services that have one, composing it on first use."""
@@ -114,15 +133,6 @@ class GraphqlEndpoint:
             self._engine = engine
         return engine
 
-    async def _request(self, exchange: Exchange) -> GraphQLRequest | Problem:
-        if exchange.method == "POST":
-            body = await read_json(exchange.request, self._config.limits)
-        else:
-            body = _from_query(exchange.query_text)
-        if isinstance(body, Problem):
-            return body
-        return parse_request(body)
-
 
 def compose(subgraphs: Sequence[Subgraph], config: GatewayConfig) -> Engine | Problem:
     """Return the composed schema, or a problem with every composition error."""
@@ -134,6 +144,7 @@ def compose(subgraphs: Sequence[Subgraph], config: GatewayConfig) -> Engine | Pr
         aliases_max=config.graphql.aliases_max,
         tokens_max=config.graphql.tokens_max,
         directives_max=config.graphql.directives_max,
+        allows_introspection=config.graphql.introspection,
     )
     composed = Engine.compose(subgraphs, limits=limits)
     if isinstance(composed, list):
@@ -142,47 +153,11 @@ def compose(subgraphs: Sequence[Subgraph], config: GatewayConfig) -> Engine | Pr
     return composed
 
 
-def parse_request(body: object) -> GraphQLRequest | Problem:
-    """Return the request that decoded parameters describe, or the 400 for what is wrong in them."""
-    if not isinstance(body, Mapping):
-        return problem("bad-request", "A GraphQL request is a JSON object with a `query`.")
-    query, name = body.get("query"), body.get("operationName")
-    if not isinstance(query, str):
-        return problem("bad-request", "`query` must be a string.")
-    if name is not None and not isinstance(name, str):
-        return problem("bad-request", "`operationName` must be a string.")
-    maps = {key: body.get(key) for key in ("variables", "extensions")}
-    for key, value in maps.items():
-        if value is not None and not isinstance(value, Mapping):
-            return problem("bad-request", f"`{key}` must be an object.")
-    return GraphQLRequest(
-        query=query,
-        operation_name=name,
-        variables=maps["variables"],
-        extensions=maps["extensions"],
-    )
-
-
-def _from_query(text: str) -> object | Problem:
-    body: dict[str, object] = {}
-    for key, value in parse_qsl(text, keep_blank_values=True, errors="replace"):
-        if key in ("query", "operationName"):
-            body[key] = value
-        elif key in ("variables", "extensions") and value:
-            try:
-                body[key] = msgspec.json.decode(value.encode())
-            except (ValueError, RecursionError):
-                return problem("bad-request", f"`{key}` is not JSON.")
-    return body
-
-
-def _media_type(accept: str) -> str | None:
-    """Return the answer's type: the new one where it is asked for by name, else plain JSON."""
-    if RESPONSE_TYPE in accept:
-        return RESPONSE_TYPE
-    return (
-        JSON_TYPE if any(each in accept for each in (JSON_TYPE, "*/*", "application/*")) else None
-    )
+def _preferred(exchange: Exchange, offered: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the new media type first for whoever names it; the rest are taken to expect plain JSON."""
+    if RESPONSE_TYPE in exchange.headers.get("accept", "").lower():
+        return (RESPONSE_TYPE, *(each for each in offered if each != RESPONSE_TYPE))
+    return offered
 
 
 def _is_refused_mutation(result: ExecutionResult) -> bool:

@@ -8,8 +8,10 @@ clients only hear "expired" or "invalid".
 from __future__ import annotations
 
 import base64
+import json
 import math
 import re
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -55,7 +57,7 @@ def parse_token(text: str) -> Token | TokenFault:
     header, claims = strict_object(head), strict_object(body)
     if header is None or claims is None:
         return TokenFault("not unambiguous JSON objects")
-    fault = header_fault(header)
+    fault = header_fault(header) or text_fault(claims)
     if fault is not None:
         return fault
     alg, kid, typ = header["alg"], header.get("kid"), header.get("typ")
@@ -68,6 +70,15 @@ def parse_token(text: str) -> Token | TokenFault:
         signed=text.rpartition(".")[0].encode(),
         signature=signature,
     )
+
+
+def text_fault(claims: Mapping[str, object]) -> TokenFault | None:
+    """Return the fault of text that no encoding can carry on: lone surrogates."""
+    try:
+        json.dumps(claims, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return TokenFault("text that is not Unicode")
+    return None
 
 
 def strict_base64url(text: str) -> bytes | None:
@@ -101,6 +112,8 @@ def claims_fault(token: Token, issuer: IssuerConfig, *, now_ns: int) -> TokenFau
     for name in ("exp", "nbf", "iat"):
         if name in claims and date_of(claims[name]) is None:
             return TokenFault(f"{name} is not a date")
+    if not isinstance(claims.get(issuer.tenant_claim, ""), str):
+        return TokenFault("the tenant is not text")
     exp, nbf, iat = (date_of(claims.get(name)) for name in ("exp", "nbf", "iat"))
     if exp is None:
         return TokenFault("exp is missing")

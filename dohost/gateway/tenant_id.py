@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+TENANT_ID_RULE = "a letter or digit, then up to 127 letters, digits, dots, underscores and hyphens"
 TENANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 

@@ -27,7 +27,7 @@ ANONYMOUS_TENANT = "anonymous"
 ANONYMOUS_SHARDS = 16
 IMPERSONATE = "tenant:impersonate"
 TENANT_HEADER, TIER_HEADER = "x-tenant-id", "x-tier"
-Source = Literal["api-key", "jwt", "mtls", "host", "header", "demo", "anonymous"]
+Source = Literal["admin", "api-key", "jwt", "mtls", "host", "header", "demo", "anonymous"]
 NO_TENANTS: Mapping[str, TenantConfig] = {}
 
 ADDRESSES_MEMOISED_MAX = 8_192
@@ -115,6 +115,8 @@ def claim_of(
 
 def proven_claim(config: GatewayConfig, principal: Principal, *, peer: PeerFacts) -> Claim | None:
     """Return the tenant that credential, certificate or host prove."""
+    if principal.tenant is not None and principal.kind == "admin":
+        return Claim(principal.tenant, "admin")
     if principal.tenant is not None and principal.kind in ("api-key", "jwt"):
         source: Source = "api-key" if principal.kind == "api-key" else "jwt"
         return Claim(principal.tenant, source, principal.tier)

@@ -240,7 +240,7 @@ class Host:
             return [
                 "Your Worker depends on the following Durable Objects, which are not exported in your "
                 f"entrypoint file: {', '.join(missing)}. You should export these objects from your "
-                f"entrypoint, {generation.config.main.name}."
+                f"entrypoint, {generation.config.main.name}.{generation.hint_for(missing)}"
             ]
         env = build_env(generation.config, self, self.options.clock)
         generation.bind(env, self._fetcher, self.keep)

@@ -64,7 +64,8 @@ class WorkerCode:
             return self._module(self._main.stem, self._main)
         except BaseException as error:
             self.unload()
-            if isinstance(error, Exception):
+            # `sys.exit()` while a module runs is a failed load, not the end of the server.
+            if isinstance(error, (Exception, SystemExit)):
                 raise UserCodeError(f"{self._main} could not be loaded: {error}") from error
             raise
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from dohost.errors import DataDirLocked
+from dohost.errors import CallerError, DataDirLocked
 
 LOCK_NAME = "dohost.lock"
 
@@ -34,8 +34,14 @@ class DataDirLock:
 
     def acquire(self, info: LockInfo) -> None:
         """Take the lock at once, or raise `DataDirLocked` naming the process that has it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise CallerError(
+                f"The data directory {self._path.parent} can't be used: {error.strerror}. "
+                "Name another one with --persist-to DIR."
+            ) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -301,7 +301,8 @@ class Turn(asyncio.Future[object]):
         else:
             super().set_exception(error)
         self.owner.turn_ended()
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        # `sys.exit()` ends the event, as any exception does; the host is not the program's to end.
+        if isinstance(error, KeyboardInterrupt):
             raise error
 
     def kill(self, error: BaseException) -> None:

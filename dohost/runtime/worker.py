@@ -74,6 +74,11 @@ class Generation:
         self._default_ctx = ExecutionContext(keep, {}, self.exports)
         self.context.run(self.enter)
 
+    def hint_for(self, missing: list[str]) -> str:
+        """Return what to do about classes that are there but not exported."""
+        hidden = [name for name in missing if isinstance(getattr(self.module, name, None), type)]
+        return f" Add {', '.join(map(repr, hidden))} to its __all__." if hidden else ""
+
     def missing_classes(self) -> list[str]:
         """Return the bound Durable Object classes that the main module does not export."""
         bound = [
@@ -108,13 +113,16 @@ class Generation:
             raise HandlerMissing(
                 f"{cls.__name__} of worker {self.config.name!r} has no fetch() handler"
             )
-        result = handler(cls(self._context_for(props), self.env), request)
-        if not isinstance(result, Response):
-            result = await result
+        try:
+            result = handler(cls(self._context_for(props), self.env), request)
             if not isinstance(result, Response):
-                raise UserCodeError(
-                    f"fetch() of {cls.__name__} must return a Response, not {type(result).__name__}"
-                )
+                result = await result
+        except SystemExit as error:
+            raise UserCodeError(f"fetch() of {cls.__name__} called sys.exit()") from error
+        if not isinstance(result, Response):
+            raise UserCodeError(
+                f"fetch() of {cls.__name__} must return a Response, not {type(result).__name__}"
+            )
         return result
 
     async def call(
@@ -161,22 +169,17 @@ def in_context(
 
 def _exports(module: ModuleType) -> Exports:
     """Return the classes that the main module exports, by name."""
-    public = getattr(module, "__all__", None)
+    listed = getattr(module, "__all__", None)
     found: dict[str, type] = {}
     for name, value in vars(module).items():
-        if name.startswith("_") or (public is not None and name not in public):
+        is_public = not name.startswith("_") if listed is None else name in listed
+        if not is_public or not isinstance(value, type) or value in SDK_ROOTS:
             continue
-        if isinstance(value, type) and issubclass(value, SDK_ROOTS) and value not in SDK_ROOTS:
+        # A class without the SDK's base may still be bound as a Durable Object that only has `fetch`,
+        # if it is the module's own; of imported classes only the SDK's kind is meant.
+        if issubclass(value, SDK_ROOTS) or value.__module__ == module.__name__:
             found[name] = value
             found.setdefault(value.__name__, value)
-    # A class without the SDK's base may still be bound as a Durable Object that only has `fetch`.
-    for name, value in vars(module).items():
-        if (
-            isinstance(value, type)
-            and value.__module__ == module.__name__
-            and not name.startswith("_")
-        ):
-            found.setdefault(name, value)
     if issubclass(found.get("Default", object), DurableObject):
         raise UserCodeError(
             "The default export is a Durable Object; derive it from WorkerEntrypoint"

@@ -170,6 +170,30 @@ async def test_a_pointer_to_nothing_fails_the_call(gateway: Deployment) -> None:
     assert reply.json["errors"][0]["status"] == 424
 
 
+@pytest.mark.parametrize("path", [f"/{'9' * 5000}/id", "/00/id", "/0"])
+async def test_a_pointer_that_is_no_place_in_a_list_fails_the_call(
+    gateway: Deployment, path: str
+) -> None:
+    reply = await aggregate(
+        gateway,
+        call("echo", [{"id": 1}], **{"as": "first"}),
+        {**call("echo", **{"as": "second"}), "args": {"$from": "first", "path": f"{path}/id"}},
+    )
+    assert reply.json["errors"][0]["status"] == 424
+
+
+async def test_arguments_that_a_reference_makes_a_scalar_fail_the_call(
+    gateway: Deployment,
+) -> None:
+    reply = await aggregate(
+        gateway,
+        call("echo", {"id": 1}, **{"as": "first"}),
+        {**call("echo", **{"as": "second"}), "args": {"$from": "first", "path": "/id"}},
+    )
+    assert reply.json["errors"][0]["status"] == 424
+    assert "neither a list nor an object" in reply.json["errors"][0]["detail"]
+
+
 async def test_strict_mode_cancels_the_others(gateway: Deployment) -> None:
     reply = await aggregate(
         gateway, call("wait", "a"), call("fail", **{"as": "bad"}), mode="strict"

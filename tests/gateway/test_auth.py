@@ -221,6 +221,9 @@ HOSTILE = {
     "too long": signed(claims(pad="x" * 8_192)),
     "empty": "",
     "control": signed() + "\x00",
+    "sub a lone surrogate": signed(claims(sub="\ud800")),
+    "scope with a lone surrogate": signed(claims(scope="a\ud800")),
+    "tenant number": signed(claims(tenant=1)),
 }
 
 

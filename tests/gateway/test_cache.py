@@ -87,7 +87,11 @@ def test_partitions_of_tenants_principals_and_the_public_never_meet() -> None:
         partition("principal", tenant="a", subject=None),
     }
     assert len(partitions) == 7
-    assert partition(None, tenant="a", subject=None) == "public"
+    assert partition(None, tenant="anonymous", subject=None) == "public"
+    # A tenant that a header, a host or a certificate named has no subject, and is not the public.
+    assert partition(None, tenant="a", subject=None) == partition(
+        "principal", tenant="a", subject=None
+    )
     default = partition(None, tenant="a", subject="s")
     assert default == partition("principal", tenant="a", subject="s")
 

@@ -103,6 +103,28 @@ async def test_a_tenants_tier_can_be_set_at_run_time(gateway: Deployment) -> Non
     assert bad.status == 400
 
 
+@pytest.mark.parametrize("tenant", ["%24control", "a%20b", "-a", "x" * 129])
+async def test_a_tenant_needs_a_valid_id(gateway: Deployment, tenant: str) -> None:
+    put = await gateway.send("PUT", f"/api/tenants/{tenant}", {"tier": "pro"}, headers=ADMIN)
+    assert put.status == 400
+
+
+async def test_a_misspelt_member_of_a_tenant_is_refused(gateway: Deployment) -> None:
+    put = await gateway.send("PUT", "/api/tenants/acme", {"tierr": "pro"}, headers=ADMIN)
+    assert put.status == 400
+
+
+async def test_an_operator_reaches_the_breakers_of_any_tenant(gateway: Deployment) -> None:
+    key = await new_key(gateway)
+    force = "/api/circuit-breaker/force/things?tenant=acme"
+    await gateway.send("POST", force, {"state": "open"}, headers=ADMIN)
+    assert (await gateway.send("GET", "/things/plain", headers=key)).status == 503
+    status = await gateway.send("GET", "/api/circuit-breaker/status?tenant=acme", headers=ADMIN)
+    assert status.json["things"]["state"] == "open"
+    await gateway.send("POST", "/api/circuit-breaker/reset/things?tenant=acme", headers=ADMIN)
+    assert (await gateway.send("GET", "/things/plain", headers=key)).status == 200
+
+
 async def test_the_cache_can_be_cleared_with_a_credential() -> None:
     routes = {"/things/*": {"service": "things", "cache": {"scope": "tenant"}}}
     gateway = Deployment({**CONFIG, "routes": routes}, SERVICES)

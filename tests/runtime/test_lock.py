@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dohost.errors import DataDirLocked
+from dohost.errors import CallerError, DataDirLocked
 from dohost.runtime.lock import DataDirLock, LockInfo, holder
 
 HOLD = """
@@ -48,6 +48,12 @@ def test_a_directory_that_nobody_holds_has_no_holder(tmp_path: Path) -> None:
     lock.release()
     lock.release()
     assert holder(tmp_path) is None
+
+
+def test_a_directory_that_cannot_be_made_is_the_callers_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CallerError, match="--persist-to"):
+        DataDirLock(tmp_path / "file" / "data").acquire(LockInfo(pid=1))
 
 
 def test_the_lock_file_is_private(tmp_path: Path) -> None:

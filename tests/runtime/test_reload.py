@@ -9,7 +9,7 @@ import pytest
 from programs import VERSION
 
 from dohost.config import DurableObjectBinding, ServiceBinding
-from dohost.errors import JsException, ShuttingDown
+from dohost.errors import JsException, ShuttingDown, UserCodeError
 from dohost.runtime.host import LoadFailed
 from dohost.runtime.lock import LockInfo
 
@@ -155,3 +155,46 @@ async def test_two_workers_of_the_same_modules_reload_with_requests_in_flight(be
     after = [asyncio.ensure_future(stub.who()) for stub in stubs]
     assert [await call for call in in_flight] == ["one old", "two old"]
     assert [await call for call in after] == ["one new", "two new"]
+
+
+async def test_leaving_python_while_loading_is_a_failed_load(bench) -> None:
+    await bench.run(VERSION.format(version=1))
+    with pytest.raises(LoadFailed):
+        await bench.run("import sys\nsys.exit(3)")
+    assert await bench.stub().version() == 1
+
+
+async def test_leaving_python_in_a_handler_ends_that_event_alone(bench) -> None:
+    await bench.run(
+        """
+        import sys
+        class Default(WorkerEntrypoint):
+            async def fetch(self, request):
+                raise SystemExit(4)
+
+        class Quitter(DurableObject):
+            async def quit(self):
+                sys.exit(3)
+
+            async def ping(self):
+                return "pong"
+        """
+    )
+    with pytest.raises(UserCodeError, match=r"sys\.exit"):
+        await bench.get()
+    stub = bench.stub(class_name="Quitter")
+    with pytest.raises(JsException, match="SystemExit: 3"):
+        await stub.quit()
+    assert await stub.ping() == "pong"
+
+
+async def test_a_bound_class_that_is_hidden_by_all_is_named_with_the_remedy(bench) -> None:
+    config = bench.config(
+        """
+        __all__ = ["Default"]
+        class Hidden(DurableObject):
+            pass
+        """
+    )
+    with pytest.raises(LoadFailed, match="Add 'Hidden' to its __all__"):
+        await bench.run(config)
