@@ -1,6 +1,8 @@
 """The federation engine: one supergraph, ready to execute operations against its subgraphs.
 
-An engine is immutable but for its memos. It does no I/O: subgraphs are reached through the caller that
+An engine is immutable; what it works out of a document goes into memos that the whole process shares, keyed
+by all that it depends on (the supergraph by hash, limits, text), so that engines composed anew from the same
+schemas find it. It does no I/O: subgraphs are reached through the caller that
 `execute` is given. Order of an execution: compiled operation from the memo (parse, limits, validation,
 plan on the first use), variables, introspection, waves of fetches, projection.
 """
@@ -55,6 +57,8 @@ __all__ = [
 ]
 
 _OPERATIONS_MAX = 1_000
+# A longer text is worked out each time, so that a client can't fill memory with texts.
+_MEMO_TEXT_MAX = 32_768
 
 
 class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,10 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
     document: Document
     variables: Variables
+
+
+_prepared: Memo[_Prepared | RequestRefused] = Memo(entries_max=_OPERATIONS_MAX)
+_operations: Memo[Operation | RequestRefused] = Memo(entries_max=_OPERATIONS_MAX)
 
 
 class Engine:
@@ -78,8 +86,8 @@ class Engine:
         self.schema_hash = hashlib.sha256(self.supergraph_sdl.encode()).hexdigest()
         self._schema: GraphQLSchema = build_schema(self.api_sdl)
         self._planner = Planner(PlanGraph(supergraph))
-        self._prepared: Memo[_Prepared | RequestRefused] = Memo(entries_max=_OPERATIONS_MAX)
-        self._operations: Memo[Operation | RequestRefused] = Memo(entries_max=_OPERATIONS_MAX)
+        apart = tuple(g.id for g in supergraph.graphs.values() if g.root_fields_apart)
+        self._memo_key = (self.schema_hash, apart, limits)
 
     @classmethod
     def compose(
@@ -104,6 +112,15 @@ class Engine:
         prepared = self._prepare(query, operation_name)
         conditions = dict.fromkeys(prepared.document.condition_variables, True)
         return self._operation(prepared, (query, operation_name), conditions).plan
+
+    def explain(self, request: GraphQLRequest) -> ExecutionResult:
+        """Return the operation's plan in `extensions`, executing nothing."""
+        try:
+            plan = self.plan(request.query, request.operation_name)
+        except RequestRefused as refused:
+            return ExecutionResult(body={"errors": refused.errors}, is_request_error=True)
+        told = {"plan": str(plan), "fetches": plan.fetch_count, "waves": len(plan.waves)}
+        return ExecutionResult(body={"data": None, "extensions": told})
 
     async def execute(
         self,
@@ -148,7 +165,9 @@ class Engine:
             variables = Variables(self.supergraph, document.operation)
             return _Prepared(document=document, variables=variables)
 
-        prepared = self._prepared.get_or_make((query, operation_name), make)
+        key = (self._memo_key, query, operation_name)
+        is_short = len(query) <= _MEMO_TEXT_MAX
+        prepared = _prepared.get_or_make(key, make) if is_short else make()
         if isinstance(prepared, RequestRefused):
             raise RequestRefused(prepared.errors)
         return prepared
@@ -167,7 +186,9 @@ class Engine:
             except Unresolvable as error:
                 return refuse("UNRESOLVABLE_FIELD", str(error))
 
-        operation = self._operations.get_or_make((key, tuple(conditions.values())), make)
+        whole_key = (self._memo_key, key, tuple(conditions.values()))
+        is_short = len(key[0]) <= _MEMO_TEXT_MAX
+        operation = _operations.get_or_make(whole_key, make) if is_short else make()
         if isinstance(operation, RequestRefused):
             raise RequestRefused(operation.errors)
         return operation

@@ -67,6 +67,8 @@ class BuiltinPaths:
     def __init__(self, rows: tuple[tuple[str, str, Handler], ...]) -> None:
         self._literal: dict[str, dict[str, Handler]] = {}
         self._patterns: dict[str, tuple[re.Pattern[str], dict[str, Handler]]] = {}
+        # Most paths begin like none of the patterns, and need no further look.
+        self._openings = tuple({path.partition("{")[0] for _, path, _ in rows if "{" in path})
         for verb, path, handler in rows:
             if "{" not in path:
                 self._literal.setdefault(path, {})[verb] = handler
@@ -83,6 +85,8 @@ class BuiltinPaths:
         parameters: Mapping[str, str] = {}
         handlers = self._literal.get(path)
         if handlers is None:
+            if not path.startswith(self._openings):
+                return None
             for pattern, held in self._patterns.values():
                 if (match := pattern.fullmatch(path)) is not None:
                     handlers, parameters = held, match.groupdict()

@@ -27,17 +27,19 @@ from dohost.gateway.exchange import Exchange, header_map
 from dohost.gateway.forward import Answer, Bounds, forward, route_target
 from dohost.gateway.identity import Identity, decode_identity, local_identity
 from dohost.gateway.parts import Parts
-from dohost.gateway.paths import BadPath, canonical_path
+from dohost.gateway.paths import BadPath, CanonicalPath, canonical_path
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.python_calls import GatewayCalls, aggregate_calls
-from dohost.gateway.routes import Match, MethodNotAllowed, NotFound, RequestFacts
+from dohost.gateway.routes import NO_FACTS, Match, MethodNotAllowed, NotFound, RequestFacts
 from dohost.gateway.settings import settings_of
 from dohost.gateway.state import ObjectState
-from dohost.gateway.stats import Sample
-from dohost.gateway.versions import ResolvedVersion, resolve_version
+from dohost.gateway.versions import ResolvedVersion
+from dohost.memo import Memo
 from dohost.telemetry import Log, stderr_log
 
 Header = tuple[str, str]
+TARGETS_MEMOISED_MAX = 2_048
+_TARGETS: Memo[tuple[CanonicalPath | BadPath, str]] = Memo(entries_max=TARGETS_MEMOISED_MAX)
 
 
 class Gateway(DurableObject):
@@ -71,8 +73,7 @@ class Gateway(DurableObject):
                 "forbidden", "Requests reach the gateway through its entry point."
             ).to_response()
         identity = decode_identity(context)
-        parts = urlsplit(request.url)
-        path = canonical_path(parts.path)
+        path, query_text = target_of_url(request.url)
         if isinstance(path, BadPath):
             return problem("bad-path", path.reason).to_response(request_id=identity.request_id)
         exchange = Exchange(
@@ -80,7 +81,7 @@ class Gateway(DurableObject):
             identity=identity,
             method=str(request.method),
             path=path,
-            query_text=parts.query,
+            query_text=query_text,
             headers=header_map(request),
         )
         response = await self.on_request(exchange) or await self._answer(exchange)
@@ -130,19 +131,14 @@ class Gateway(DurableObject):
         response = self._finish(exchange, answer, (*charged, *version.headers))
         took_ms = (self.clock.monotonic() - began) * 1_000
         self._parts.stats.count(
-            Sample(
-                route=route.pattern,
-                status=response.status,
-                version=version.version,
-                took_ms=took_ms,
-            )
+            route.pattern, response.status, version=version.version, took_ms=took_ms
         )
         return response
 
     def _match(self, exchange: Exchange) -> Match | Problem:
-        matched = self._settings.routes.match(
-            exchange.method, exchange.path, facts=facts_of(exchange)
-        )
+        routes = self._settings.routes
+        facts = facts_of(exchange) if routes.needs_facts else NO_FACTS
+        matched = routes.match(exchange.method, exchange.path, facts=facts)
         if isinstance(matched, Match):
             return matched
         if isinstance(matched, MethodNotAllowed):
@@ -156,12 +152,8 @@ class Gateway(DurableObject):
         return problem("not-found", f"No route serves {exchange.path.raw}.")
 
     def _version(self, exchange: Exchange, now_ns: int) -> ResolvedVersion | Problem:
-        return resolve_version(
-            self._settings.config.versions,
-            path=exchange.path.raw,
-            headers=exchange.headers,
-            query=exchange.query(),
-            now_ns=now_ns,
+        return self._parts.versions.resolve(
+            exchange.path.raw, headers=exchange.headers, query=exchange.query(), now_ns=now_ns
         )
 
     async def _from_service(self, exchange: Exchange, match: Match) -> Answer | Problem:
@@ -235,6 +227,16 @@ class Gateway(DurableObject):
             now_ns=self.clock.realtime_ns(),
             entropy=self.entropy,
         )
+
+
+def target_of_url(url: str) -> tuple[CanonicalPath | BadPath, str]:
+    """Return the canonical path and the query of a request's URL."""
+    return _TARGETS.get_or_make(url, lambda: _target_of_url(url))
+
+
+def _target_of_url(url: str) -> tuple[CanonicalPath | BadPath, str]:
+    parts = urlsplit(url)
+    return canonical_path(parts.path), parts.query
 
 
 def facts_of(exchange: Exchange) -> RequestFacts:

@@ -24,6 +24,7 @@ from dohost.gateway.tables import (
     Tables,
     TenantRows,
 )
+from dohost.gateway.versions import Versions
 from dohost.telemetry import Log
 
 
@@ -50,6 +51,7 @@ class Parts:
         self.entropy = entropy
         self.log = log
         self.stats = Stats()
+        self.versions = Versions(config.versions)
         self.keys = KeyRows(tables)
         self.tenants = TenantRows(tables)
         self.limits = Limits(config, LimitMarks(tables))

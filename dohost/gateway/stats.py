@@ -6,10 +6,9 @@ clients send. The text form is Prometheus's.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
-
-import msgspec
 
 BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 HELP = {
@@ -21,61 +20,61 @@ HELP = {
 Labels = tuple[tuple[str, str], ...]
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, as it is counted."""
-
-    route: str
-    status: int
-    version: str | None
-    took_ms: float
-
-
 class Stats:
     """Counters, by name and labels."""
 
     def __init__(self) -> None:
-        self._counters: Counter[tuple[str, Labels]] = Counter()
+        self._requests: Counter[tuple[str, int]] = Counter()
+        self._versions: Counter[str] = Counter()
+        self._calls: Counter[tuple[str, str]] = Counter()
         self._buckets = [0] * (len(BOUNDS_MS) + 1)
         self._sum_ms = 0.0
 
-    def count(self, sample: Sample) -> None:
+    def count(self, route: str, status: int, *, version: str | None, took_ms: float) -> None:
         """Count one request."""
-        labels = (("route", sample.route), ("status", str(sample.status)))
-        self._counters["gateway_requests_total", labels] += 1
-        if sample.version is not None:
-            self._counters["gateway_version_requests_total", (("version", sample.version),)] += 1
-        self._sum_ms += sample.took_ms
-        for index, bound in enumerate(BOUNDS_MS):
-            if sample.took_ms <= bound:
-                self._buckets[index] += 1
-                return
-        self._buckets[-1] += 1
+        self._requests[route, status] += 1
+        if version is not None:
+            self._versions[version] += 1
+        self._sum_ms += took_ms
+        self._buckets[bisect_left(BOUNDS_MS, took_ms)] += 1
 
     def count_call(self, service: str, outcome: str) -> None:
         """Count one call of a service method."""
-        labels = (("service", service), ("outcome", outcome))
-        self._counters["gateway_calls_total", labels] += 1
+        self._calls[service, outcome] += 1
 
     def by_version(self) -> dict[str, int]:
         """Return how many requests each API version had."""
-        return {
-            labels[0][1]: count
-            for (name, labels), count in self._counters.items()
-            if name == "gateway_version_requests_total"
-        }
+        return dict(self._versions)
 
     def prometheus(self) -> str:
         """Return everything in Prometheus's text format 0.0.4."""
         lines: list[str] = []
+        counters = self._labelled()
         for name, text in HELP.items():
             kind = "histogram" if name.endswith("_ms") else "counter"
             lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
             if kind == "histogram":
                 lines += self._histogram(name)
                 continue
-            own = ((labels, n) for (each, labels), n in self._counters.items() if each == name)
+            own = counters[name]
             lines += [f"{name}{{{_labels(dict(labels))}}} {n}" for labels, n in sorted(own)]
         return "\n".join(lines) + "\n"
+
+    def _labelled(self) -> dict[str, list[tuple[Labels, int]]]:
+        """Return each counter's values with their labels."""
+        return {
+            "gateway_requests_total": [
+                ((("route", route), ("status", str(status))), count)
+                for (route, status), count in self._requests.items()
+            ],
+            "gateway_calls_total": [
+                ((("service", service), ("outcome", outcome)), count)
+                for (service, outcome), count in self._calls.items()
+            ],
+            "gateway_version_requests_total": [
+                ((("version", version),), count) for version, count in self._versions.items()
+            ],
+        }
 
     def _histogram(self, name: str) -> list[str]:
         lines, seen = [], 0

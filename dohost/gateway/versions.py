@@ -9,6 +9,7 @@ version has no `prefix`, the path names it as its first segment, or as its secon
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -17,7 +18,10 @@ from msgspec import Struct
 
 from dohost.gateway.config_tables import ConfigProblem, VersionConfig, VersionsConfig
 from dohost.gateway.problems import Problem, problem
+from dohost.memo import Memo
 
+SECOND_NS = 1_000_000_000
+RESOLUTIONS_MEMOISED_MAX = 1_024
 VERSION_SEGMENT = re.compile(r"/(?:api/)?(v[0-9]+(?:\.[0-9]+)*)(?=/|$)")
 MEDIA_VERSION = re.compile(r"\.(v[0-9]+(?:\.[0-9]+)*)(?:\+|;|$)|;\s*version=\"?([\w.-]+)\"?")
 
@@ -29,6 +33,9 @@ class ResolvedVersion(Struct, frozen=True, kw_only=True):
     source: str
     headers: tuple[tuple[str, str], ...] = ()
     vary: tuple[str, ...] = ()
+
+
+NO_VERSIONS = ResolvedVersion(version=None, source="none")
 
 
 def check_versions(config: VersionsConfig) -> tuple[ConfigProblem, ...]:
@@ -57,6 +64,40 @@ def check_versions(config: VersionsConfig) -> tuple[ConfigProblem, ...]:
     return tuple(problems)
 
 
+class Versions:
+    """Resolves versions of one configuration, remembering what the same fields meant before.
+
+    The only thing that changes with time is which sunsets have passed, so their number is a part of
+    what is remembered.
+    """
+
+    def __init__(self, config: VersionsConfig) -> None:
+        self._config = config
+        fields = (*config.headers, *(("accept",) if config.media_type else ()))
+        self._fields = tuple(name.lower() for name in fields)
+        self._sunsets = sorted(
+            unix_seconds(each.sunset) * SECOND_NS
+            for each in config.supported.values()
+            if each.sunset
+        )
+        self._memo: Memo[ResolvedVersion | Problem] = Memo(entries_max=RESOLUTIONS_MEMOISED_MAX)
+
+    def resolve(
+        self, path: str, *, headers: Mapping[str, str], query: Mapping[str, str], now_ns: int
+    ) -> ResolvedVersion | Problem:
+        """Return what `resolve_version` does."""
+        config = self._config
+        if not config.supported:
+            return NO_VERSIONS
+        passed = bisect_right(self._sunsets, now_ns)
+        in_query = query.get(config.query) if query and config.query is not None else None
+        key = (path, in_query, passed, *map(headers.get, self._fields))
+        return self._memo.get_or_make(
+            key,
+            lambda: resolve_version(config, path=path, headers=headers, query=query, now_ns=now_ns),
+        )
+
+
 def resolve_version(
     config: VersionsConfig,
     *,
@@ -67,7 +108,7 @@ def resolve_version(
 ) -> ResolvedVersion | Problem:
     """Return the version a request means; header names are in lower case."""
     if not config.supported:
-        return ResolvedVersion(version=None, source="none")
+        return NO_VERSIONS
     named: list[tuple[str, str]] = []
     for source, text in requested(config, path, headers=headers, query=query):
         name = known_name(config, text)
@@ -170,7 +211,7 @@ def lifecycle_headers(
 
 def is_gone(version: VersionConfig, now_ns: int) -> bool:
     """True from the sunset on."""
-    return version.sunset is not None and now_ns >= unix_seconds(version.sunset) * 1_000_000_000
+    return version.sunset is not None and now_ns >= unix_seconds(version.sunset) * SECOND_NS
 
 
 def living(config: VersionsConfig, now_ns: int) -> list[str]:

@@ -16,10 +16,12 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
+    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     SelectionSetNode,
     VariableNode,
     parse,
+    specified_rules,
     validate,
 )
 
@@ -69,7 +71,8 @@ def read_document(
     operations = [n for n in document.definitions if isinstance(n, OperationDefinitionNode)]
     for operation in operations:
         _Measure(fragments, limits).check(operation)
-    errors = validate(schema, document)
+    extra = () if limits.allows_introspection else (NoSchemaIntrospectionCustomRule,)
+    errors = validate(schema, document, (*specified_rules, *extra))
     if errors:
         raise RequestRefused([error_object(e, "GRAPHQL_VALIDATION_FAILED") for e in errors])
     operation = _chosen(operations, operation_name)

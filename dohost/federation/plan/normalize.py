@@ -154,7 +154,8 @@ class Normalizer:
         name = first.name.value
         arguments = ", ".join(sorted(print_ast(a) for a in first.arguments or ()))
         position.take(key, name, arguments)
-        type_text = "String!"
+        # Of the meta fields only `__type` may be null; what they hold is not ours to walk.
+        type_text = "String" if name == "__type" else "String!"
         if not name.startswith("__"):
             type_text = self._supergraph.types[on].fields[name].type
         sets = [node.selection_set for node in nodes if node.selection_set is not None]
