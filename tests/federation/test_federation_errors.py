@@ -41,6 +41,15 @@ CASES = [
     ("REQUIRED_INPUT_FIELD_MISSING_IN_SOME_SUBGRAPH", ["type Query { q(i: I): Int } input I { a: Int b: Int! }", "type Query { r(i: I): Int } input I { a: Int }"]),
     ("EMPTY_MERGED_INPUT_TYPE", ["type Query { q(i: I): Int } input I { a: Int }", "type Query { r(i: I): Int } input I { b: Int }"]),
     ("EMPTY_MERGED_ENUM_TYPE", ["type Query { q(e: E): Int } enum E { A }", "type Query { r(e: E): Int } enum E { B }"]),
+    ("EXTERNAL_ARGUMENT_MISSING", [Q + K + 'a: Int @external b: Int @requires(fields: "a") }', Q + K + "a(x: Int): Int }"]),
+    ("EXTERNAL_ARGUMENT_TYPE_MISMATCH", [Q + K + 'a(x: ID): Int @external b: Int @requires(fields: "a") }', Q + K + "a(x: Int): Int }"]),
+    ("EXTERNAL_ARGUMENT_DEFAULT_MISMATCH", [Q + K + 'a(x: Int = 1): Int @external b: Int @requires(fields: "a") }', Q + K + "a(x: Int = 2): Int }"]),
+    ("DIRECTIVE_DEFINITION_INVALID", ["directive @key(fields: Int!) repeatable on OBJECT\n" + Q]),
+    ("DIRECTIVE_DEFINITION_INVALID", ["directive @key on OBJECT\n" + Q]),
+    ("DIRECTIVE_DEFINITION_INVALID", ["directive @shareable(why: String) on FIELD_DEFINITION\n" + Q]),
+    ("DIRECTIVE_DEFINITION_INVALID", ["directive @requires(fields: FieldSet!) on OBJECT\nscalar FieldSet\n" + Q]),
+    ("DIRECTIVE_DEFINITION_INVALID", ["directive @external repeatable on FIELD_DEFINITION\n" + Q]),
+    ("SHAREABLE_HAS_MISMATCHED_RUNTIME_TYPES", ["type Query { u: U @shareable } union U = A type A { a: Int }", "type Query { u: U @shareable } union U = B type B { b: Int }"]),
     ("ENUM_VALUE_MISMATCH", ["type Query { q(e: E): E } enum E { A B }", "type Query { r: E } enum E { A }"]),
     ("INTERFACE_FIELD_NO_IMPLEM", ["type Query { i: I } interface I { a: Int b: Int } type T implements I @shareable { a: Int b: Int }", "type Query { j: I } interface I { a: Int c: Int } type S implements I { a: Int c: Int }"]),
     ("INVALID_FIELD_SHARING", ["type Query { q: Int }", "type Query { q: Int }"]),
@@ -142,3 +151,37 @@ async def test_a_mutation_is_refused_where_only_queries_may_run() -> None:
     request = GraphQLRequest(query="mutation { m }")
     result = await engine().execute(request, Nobody(), allow_mutation=False)
     assert result.body["errors"][0]["extensions"]["code"] == "METHOD_NOT_ALLOWED"
+
+
+def test_a_directive_that_is_composed_has_one_name_everywhere() -> None:
+    url = "https://specs.apollo.dev/federation/v2.7"
+    imports = ('"@tag"', '{name: "@tag", as: "@label"}')
+    composed = Engine.compose([
+        Subgraph(
+            name=f"s{index}",
+            sdl=f'extend schema @link(url: "{url}", import: [{each}])\ntype Query {{ q{index}: Int }}',
+        )
+        for index, each in enumerate(imports)
+    ])  # fmt: skip
+    assert isinstance(composed, list)
+    assert [error.code for error in composed] == ["LINK_IMPORT_NAME_MISMATCH"]
+
+
+def test_a_document_may_define_the_directives_that_it_uses() -> None:
+    sdl = (
+        'extend schema @link(url: "https://specs.apollo.dev/federation/v2.0", import: ["@key", "FieldSet"])\n'
+        "directive @key(fields: FieldSet!, resolvable: Boolean = true) repeatable on OBJECT | INTERFACE\n"
+        'scalar FieldSet\ntype Query { t: T } type T @key(fields: "id") { id: ID! }'
+    )
+    assert isinstance(Engine.compose([Subgraph(name="a", sdl=sdl)]), Engine)
+
+
+def test_runtime_types_that_differ_but_overlap_are_a_hint() -> None:
+    shared = "type Query { u: U @shareable } type A { a: Int @shareable } "
+    composed = Engine.compose([
+        Subgraph(name="a", sdl=LINK + shared + "union U = A"),
+        Subgraph(name="b", sdl=LINK + shared + "union U = A | B type B { b: Int }"),
+    ])  # fmt: skip
+    assert isinstance(composed, Engine)
+    codes = {hint.code for hint in composed.hints}
+    assert "INCONSISTENT_RUNTIME_TYPES_FOR_SHAREABLE_RETURN" in codes

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from dohost.federation.contract import GraphQLRequest, Subgraph, SubgraphReply
+from dohost.federation.contract import GraphQLLimits, GraphQLRequest, Subgraph, SubgraphReply
 from dohost.federation.engine import Engine
+from dohost.federation.execute.document import RequestRefused
 
 
 def two_roots(fed2: str) -> Engine:
@@ -64,3 +65,39 @@ def test_an_execution_whose_replies_are_ready_never_suspends(fed2: str) -> None:
 async def test_a_cached_operation_is_parsed_and_planned_once(fed2: str) -> None:
     engine = two_roots(fed2)
     assert engine.plan("{ a }") is engine.plan("{ a }")
+
+
+def test_engines_of_the_same_schemas_share_what_they_worked_out(fed2: str) -> None:
+    assert two_roots(fed2).plan("{ a b }") is two_roots(fed2).plan("{ a b }")
+
+
+def test_engines_with_other_limits_share_nothing(fed2: str) -> None:
+    def deep(depth: int) -> Engine:
+        composed = Engine.compose(
+            [Subgraph(name="a", sdl=fed2 + "type Query { t: T } type T { t: T i: Int }")],
+            limits=GraphQLLimits(depth_max=depth),
+        )
+        assert isinstance(composed, Engine)
+        return composed
+
+    query = "{ t { t { i } } }"
+    assert deep(3).plan(query).fetch_count == 1
+    with pytest.raises(RequestRefused, match="deep"):
+        deep(2).plan(query)
+
+
+def test_a_very_long_text_is_not_kept(fed2: str) -> None:
+    engine, text = two_roots(fed2), "{ a }" + " " * 40_000
+    assert str(engine.plan(text)) == str(engine.plan("{ a }"))
+    assert engine.plan(text) is not engine.plan(text)
+
+
+def test_introspection_that_is_not_allowed_is_refused_and_typename_is(fed2: str) -> None:
+    composed = Engine.compose(
+        [Subgraph(name="a", sdl=fed2 + "type Query { a: Int }")],
+        limits=GraphQLLimits(allows_introspection=False),
+    )
+    assert isinstance(composed, Engine)
+    assert composed.plan("{ __typename }").fetch_count == 0
+    with pytest.raises(RequestRefused, match="introspection"):
+        composed.plan("{ __schema { queryType { name } } }")

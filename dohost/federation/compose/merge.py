@@ -49,12 +49,29 @@ def merge(schemas: Sequence[SubgraphSchema], report: Report) -> Supergraph:
         id_: Graph(id=id_, name=s.name, url=s.url, root_fields_apart=s.root_fields_apart)
         for id_, s in by_id.items()
     }
+    _check_import_names(ordered, report)
     merger = _Merger(by_id, report)
     merged = {name: merger.type(name) for name in merger.names()}
     types = {name: type_ for name, type_ in merged.items() if type_ is not None}
     if "Query" not in types:
         report.error("NO_QUERIES", "no subgraph has a Query type with a field")
     return Supergraph(graphs=graphs, types=_with_interface_object_fields(types))
+
+
+def _check_import_names(schemas: Sequence[SubgraphSchema], report: Report) -> None:
+    """Report directives that reach the supergraph and are imported under unlike names."""
+    for directive in ("tag", "inaccessible"):
+        names = {
+            schema.name: schema.imports[directive]
+            for schema in schemas
+            if directive in schema.imports and not schema.is_federation_1
+        }
+        if len(set(names.values())) > 1:
+            listed = ", ".join(f"@{local} in {name}" for name, local in names.items())
+            report.error(
+                "LINK_IMPORT_NAME_MISMATCH",
+                f"@{directive} is imported under several names: {listed}",
+            )
 
 
 def graph_ids(names: Sequence[str]) -> list[str]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from dohost.federation.compose.merge_inputs import ARGUMENTS, merge_inputs
 from dohost.federation.compose.report import Report
-from dohost.federation.compose.type_merge import merge_output
+from dohost.federation.compose.type_merge import merge_input, merge_output
 from dohost.federation.sdl.field_set import FieldSet, FieldSetError, SetField, parse_field_set
 from dohost.federation.sdl.model import (
     Applied,
     FieldDef,
+    InputDef,
     Kind,
     SubgraphSchema,
     TypeDef,
@@ -63,6 +64,8 @@ class FieldMerger:
         arguments = merge_inputs(
             label, {g: f.arguments for g, f in own.items()}, report=self._report, codes=ARGUMENTS
         )
+        for graph in fields.keys() - own.keys() - overridden.keys():
+            self._check_external_arguments(label, fields[graph], arguments)
         joins = {
             graph: self._join(graph, type_name, field, declared=declared, merged_type=type_text)
             for graph, field in fields.items()
@@ -84,6 +87,25 @@ class FieldMerger:
             directives=_merged_directives(own),
             description=next((f.description for f in own.values() if f.description), None),
         )
+
+    def _check_external_arguments(
+        self, label: str, field: FieldDef, merged: Mapping[str, InputDef]
+    ) -> None:
+        """Report where an @external declaration takes other arguments than whoever resolves the field."""
+        for name, argument in merged.items():
+            declared = field.arguments.get(name)
+            if declared is None:
+                code, message = "MISSING", f"{label} is @external without the argument {name}"
+            elif merge_input(declared.type, argument.type) is None:
+                code, message = "TYPE_MISMATCH", f"{label}({name}) is @external {declared.type}"
+            elif declared.default != argument.default:
+                code, message = (
+                    "DEFAULT_MISMATCH",
+                    f"{label}({name}) is @external with another default",
+                )
+            else:
+                continue
+            self._report.error(f"EXTERNAL_ARGUMENT_{code}", message, field.position)
 
     def _is_used(self, graph: str, type_name: str, field: str) -> bool:
         return (type_name, field) in self._used[graph]

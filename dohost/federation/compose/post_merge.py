@@ -33,6 +33,44 @@ def check_merged(supergraph: Supergraph, report: Report) -> None:
         report.error("INVALID_GRAPHQL", str(error))
     if not report.errors:
         check_satisfiability(supergraph, report)
+    if not report.errors:
+        _check_runtime_types(supergraph, report)
+
+
+def _check_runtime_types(supergraph: Supergraph, report: Report) -> None:
+    """Compare what the resolvers of one shared field may return: they must have a type in common."""
+    for type_ in supergraph.types.values():
+        if type_.kind is not Kind.OBJECT:
+            continue
+        for field in type_.fields.values():
+            possible = {
+                supergraph.graphs[graph].name: names
+                for graph, join in field.joins.items()
+                if join.is_resolvable
+                and (names := _runtime_types(supergraph, type_.name, field.name, graph=graph))
+            }
+            found = list(possible.values())
+            if len(found) < 2 or all(names == found[0] for names in found):
+                continue
+            listed = ", ".join(f"{name}: {' | '.join(sorted(n))}" for name, n in possible.items())
+            message = f"{type_.name}.{field.name} has unlike runtime types ({listed})"
+            if frozenset.intersection(*found):
+                report.warn("INCONSISTENT_RUNTIME_TYPES_FOR_SHAREABLE_RETURN", message)
+            else:
+                report.error("SHAREABLE_HAS_MISMATCHED_RUNTIME_TYPES", message)
+
+
+def _runtime_types(
+    supergraph: Supergraph, type_name: str, field: str, *, graph: str
+) -> frozenset[str]:
+    """Return the object types of a field in one subgraph; none where it isn't abstract there."""
+    target = supergraph.types.get(named_type(supergraph.field_type(type_name, field, graph)))
+    if target is None or not target.is_abstract:
+        return frozenset()
+    join = target.joins.get(graph)
+    if join is None or join.is_interface_object:
+        return frozenset()
+    return frozenset(supergraph.possible_types(target.name, graph))
 
 
 def _interfaces(types: Mapping[str, SuperType]) -> Iterator[tuple[str, str]]:

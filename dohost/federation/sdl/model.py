@@ -110,7 +110,7 @@ class TypeDef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubgraphSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """One subgraph, ready for validation and merging."""
+    """One subgraph, ready for validation and merging; `imports` maps a directive to its local name."""
 
     name: str
     url: str
@@ -118,6 +118,7 @@ class SubgraphSchema(msgspec.Struct, frozen=True, kw_only=True):
     is_federation_1: bool
     version: tuple[int, int]
     root_fields_apart: bool = False
+    imports: Mapping[str, str] = {}
 
 
 def named_type(type_text: str) -> str:

@@ -33,6 +33,7 @@ from graphql import (
 )
 
 from dohost.federation.contract import CompositionError, Subgraph
+from dohost.federation.sdl.directive_definitions import definition_problems
 from dohost.federation.sdl.link import LinkError, Links, read_links
 from dohost.federation.sdl.model import (
     Applied,
@@ -106,6 +107,11 @@ class _Reader:
         for node in self._document.definitions:
             if isinstance(node, TypeDefinitionNode | TypeExtensionNode):
                 self._add(types, node)
+            elif isinstance(node, DirectiveDefinitionNode):
+                name = self._links.canonical(node.name.value)
+                for problem in definition_problems(name or "", node):
+                    message = f"definition of @{node.name.value}: {problem}"
+                    self._fail("DIRECTIVE_DEFINITION_INVALID", message, node)
         types.pop("_", None)
         if self._errors:
             return self._errors
@@ -117,6 +123,7 @@ class _Reader:
             is_federation_1=self._links.version is None,
             version=self._links.version or (2, 4),
             root_fields_apart=self._subgraph.root_fields_apart,
+            imports={canonical: local for local, canonical in self._links.directives.items()},
         )
 
     def _is_empty_root(self, type_: TypeDef) -> bool:
