@@ -147,7 +147,7 @@ def convert(value: object, parameter: Parameter, pointer: str) -> object:
 def convert_text(text: str, parameter: Parameter) -> object:
     """Return text from a path or query as the parameter's type, or raise a 400 that names it."""
     if parameter.is_text:
-        return _convert(text, parameter.hint, parameter=parameter.name)
+        return text
     value: object = [text] if parameter.is_list else text
     return _convert(value, parameter.hint, strict=False, parameter=parameter.name)
 

@@ -30,8 +30,10 @@ from dohost.gateway.circuit_breaker import (
 )
 from dohost.gateway.config_tables import BreakerConfig
 from dohost.gateway.upstream import Target
+from dohost.memo import Memo
 
 DISTINCT_OBJECTS = 3
+KEYS_MEMOISED_MAX = 2_048
 ForceMode = Literal["open", "closed", "auto"]
 
 
@@ -73,24 +75,31 @@ class Breakers:
             (key, decode_state(text, now_ms)) for key, text in store.load()
         )
         self._recent: dict[str, _Recent] = {}
+        self._key_memo: Memo[list[tuple[str, str]]] = Memo(entries_max=KEYS_MEMOISED_MAX)
 
     def acquire(self, target: Target, *, now_ms: int, lease_ms: int) -> Grant | Rejected:
         """Ask to call an object: its own breaker and its service's must both agree."""
         config = self._config(target)
-        permits: dict[str, Permit | None] = {"object": None, "service": None}
+        for_object: Permit | None = None
+        for_service: Permit | None = None
         for scope, key in self._keys(target):
             state, verdict = acquire(
                 self._states.get(key, CLOSED), config, now_ms=now_ms, lease_ms=lease_ms
             )
             self._keep(key, state)
             if isinstance(verdict, Rejected):
-                self._give_back(target, permits["object"], now_ms)
+                self._give_back(target, for_object, now_ms)
                 return verdict
-            permits[scope] = verdict
-        recent = self._recent.setdefault(target.service.name, _Recent())
+            if scope == "object":
+                for_object = verdict
+            else:
+                for_service = verdict
+        recent = self._recent.get(target.service.name)
+        if recent is None:
+            recent = self._recent[target.service.name] = _Recent()
         recent.called[target.object_name] = now_ms
         recent.called.move_to_end(target.object_name)
-        return Grant(target=target, service=permits["service"], object=permits["object"])
+        return Grant(target=target, service=for_service, object=for_object)
 
     def report(self, grant: Grant, outcome: Outcome, *, now_ms: int) -> None:
         """Say how a granted call ended."""
@@ -148,7 +157,12 @@ class Breakers:
         return target.service.circuit_breaker or self._default
 
     def _keys(self, target: Target) -> list[tuple[str, str]]:
-        scope = self._config(target).scope
+        service, scope = target.service.name, self._config(target).scope
+        return self._key_memo.get_or_make(
+            (service, target.object_name, scope), lambda: self._made_keys(target, scope)
+        )
+
+    def _made_keys(self, target: Target, scope: str) -> list[tuple[str, str]]:
         keys = [("object", _object_key(target)), ("service", _service_key(target.service.name))]
         return [each for each in keys if scope in ("both", each[0])]
 

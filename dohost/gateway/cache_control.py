@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from dohost.memo import Memo
+
 DELTA_MAX = 2**31
 DIRECTIVE = re.compile(
     r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(\"(?:[^\"\\]|\\.)*\"|[^,\"]*))?\s*(?:,|$)"
@@ -42,6 +44,9 @@ class CacheControl(Struct, frozen=True, kw_only=True):
     fields: frozenset[str] = frozenset()
 
 
+NO_DIRECTIVES = CacheControl()
+TEXT_MEMOISED_MAX = 256
+_PARSED: Memo[CacheControl] = Memo(entries_max=1_024)
 FLAGS = frozenset({"no-store", "public", "must-revalidate", "proxy-revalidate", "only-if-cached"})
 SECONDS = frozenset(
     {"max-age", "s-maxage", "min-fresh", "stale-while-revalidate", "stale-if-error"}
@@ -50,9 +55,18 @@ SECONDS = frozenset(
 
 def parse_cache_control(values: Iterable[str]) -> CacheControl:
     """Return the directives of one or more Cache-Control fields."""
+    text = ", ".join(values)
+    if not text:
+        return NO_DIRECTIVES
+    if len(text) > TEXT_MEMOISED_MAX:
+        return _parse(text)
+    return _PARSED.get_or_make(text, lambda: _parse(text))
+
+
+def _parse(text: str) -> CacheControl:
     found: dict[str, object] = {}
     fields: set[str] = set()
-    for name, value in directives(", ".join(values)):
+    for name, value in directives(text):
         key = name.replace("-", "_")
         if name in FLAGS:
             found[key] = True

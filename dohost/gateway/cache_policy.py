@@ -23,11 +23,13 @@ from dohost.gateway.config_tables import CacheConfig, RouteCache
 from dohost.gateway.headers import without_hop_by_hop
 
 Header = tuple[str, str]
+Fields = Mapping[str, Sequence[str]]
 HEURISTIC = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 NEGATIVE = frozenset({404, 405, 410, 414})
 HEURISTIC_MAX_S = 86_400
 ERROR_TTL_MAX_S = 1
 NO_ROUTE = RouteCache()
+CREDENTIALS = ("authorization", "x-api-key", "cookie")
 # Said about one exchange, not about the answer.
 NOT_KEPT = frozenset(
     {"age", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id", "traceparent"}
@@ -70,21 +72,22 @@ def entry_for(
 
     `jitter` in [0, 1) shortens a configured lifetime by up to the configured share of it.
     """
-    control = control_of(facts.headers)
-    refusal = refusal_of(facts, control, config=config)
+    fields = fields_of(facts.headers)
+    control = control_of(fields)
+    refusal = refusal_of(facts, fields, control, config=config)
     if refusal is not None:
         return NotStored(refusal)
-    lifetime = lifetime_of(facts, control, config=config, now_ns=now_ns)
+    lifetime = lifetime_of(facts, fields, control, config=config, now_ns=now_ns)
     seconds = 0 if control.no_cache else lifetime.seconds
     if not lifetime.is_explicit:
         if facts.status not in HEURISTIC:
             return NotStored("status without explicit freshness")
         seconds -= int(seconds * config.jitter * jitter)
-    age_s = initial_age(facts.headers, now_ns)
+    age_s = initial_age(fields, now_ns)
     strict = control.must_revalidate or control.proxy_revalidate or control.no_cache
     strict = strict or control.s_maxage is not None
     windows = (0, 0) if strict else stale_windows(facts.route, control, config=config)
-    if seconds <= age_s and not any(windows) and not has_validator(facts.headers):
+    if seconds <= age_s and not any(windows) and not has_validator(fields):
         return NotStored("never fresh")
     fresh_until_ns = now_ns + (seconds - age_s) * SECOND_NS
     return CacheEntry(
@@ -98,7 +101,7 @@ def entry_for(
         status=facts.status,
         headers=kept_headers(facts.headers, control, config=config),
         tags=group_tags(facts.headers) | frozenset(facts.route.tags),
-        vary=vary_names(facts.headers),
+        vary=vary_names(fields),
         path=facts.path,
     )
 
@@ -118,18 +121,28 @@ def rpc_entry(
     )
 
 
-def control_of(headers: Sequence[Header]) -> CacheControl:
+def fields_of(headers: Sequence[Header]) -> dict[str, list[str]]:
+    """Return every field's values by lower-case name."""
+    fields: dict[str, list[str]] = {}
+    for name, value in headers:
+        fields.setdefault(name.lower(), []).append(value)
+    return fields
+
+
+def control_of(fields: Fields) -> CacheControl:
     """Return the directives in force: a targeted field that parses replaces Cache-Control."""
-    targeted = values_of(headers, "cdn-cache-control")
+    targeted = fields.get("cdn-cache-control", ())
     if targeted and is_targeted(", ".join(targeted)):
         return parse_cache_control(targeted)
-    return parse_cache_control(values_of(headers, "cache-control"))
+    return parse_cache_control(fields.get("cache-control", ()))
 
 
-def refusal_of(facts: ExchangeFacts, control: CacheControl, *, config: CacheConfig) -> str | None:
+def refusal_of(
+    facts: ExchangeFacts, fields: Fields, control: CacheControl, *, config: CacheConfig
+) -> str | None:
     """Return why the answer may not be stored at all."""
     request = parse_cache_control([facts.request_headers.get("cache-control", "")])
-    credential = facts.request_headers.keys() & {"authorization", "x-api-key", "cookie"}
+    credential = any(name in facts.request_headers for name in CREDENTIALS)
     shareable = control.public or control.s_maxage is not None or control.must_revalidate
     checks = (
         (not config.enabled, "the cache is off"),
@@ -137,28 +150,33 @@ def refusal_of(facts: ExchangeFacts, control: CacheControl, *, config: CacheConf
         (facts.status < 200 or facts.status in (206, 304), "status"),
         (control.no_store or request.no_store, "no-store"),
         (control.private, "private"),
-        (bool(credential) and not (shareable or facts.scoped), "the request had a credential"),
-        (bool(values_of(facts.headers, "set-cookie")) and not config.store_cookies, "set-cookie"),
-        ("*" in vary_names(facts.headers), "vary"),
+        (credential and not (shareable or facts.scoped), "the request had a credential"),
+        ("set-cookie" in fields and not config.store_cookies, "set-cookie"),
+        ("vary" in fields and "*" in vary_names(fields), "vary"),
         (len(facts.body) > config.entry_bytes_max, "too large"),
     )
     return next((reason for refused, reason in checks if refused), None)
 
 
 def lifetime_of(
-    facts: ExchangeFacts, control: CacheControl, *, config: CacheConfig, now_ns: int
+    facts: ExchangeFacts,
+    fields: Fields,
+    control: CacheControl,
+    *,
+    config: CacheConfig,
+    now_ns: int,
 ) -> Lifetime:
     """Return how long the answer is fresh from its origin on (§4.2.1), else what is configured."""
     for seconds in (control.s_maxage, control.max_age):
         if seconds is not None:
             return Lifetime(seconds, True)
-    date = http_date(facts.headers, "date")
+    date = http_date(fields, "date")
     made = now_ns // SECOND_NS if date is None else date
-    if values_of(facts.headers, "expires"):
-        expires = http_date(facts.headers, "expires")
+    if "expires" in fields:
+        expires = http_date(fields, "expires")
         # An unreadable date, "0" above all, means already expired.
         return Lifetime(0 if expires is None else max(0, expires - made), True)
-    modified = http_date(facts.headers, "last-modified")
+    modified = http_date(fields, "last-modified")
     if config.heuristic and modified is not None and made > modified:
         return Lifetime(min((made - modified) // 10, HEURISTIC_MAX_S), False)
     ttl = config.ttl if facts.route.ttl is None else facts.route.ttl
@@ -181,11 +199,11 @@ def stale_windows(
     return swr, sie
 
 
-def initial_age(headers: Sequence[Header], now_ns: int) -> int:
+def initial_age(fields: Fields, now_ns: int) -> int:
     """Return the age an answer arrived with (§4.2.3), from its Date and its Age."""
-    date = http_date(headers, "date")
+    date = http_date(fields, "date")
     apparent = 0 if date is None else max(0, now_ns // SECOND_NS - date)
-    stated = next(iter(values_of(headers, "age")), "").strip()
+    stated = next(iter(fields.get("age", ())), "").strip()
     if stated.isascii() and stated.isdigit() and len(stated) <= 10:
         return max(apparent, int(stated))
     return apparent
@@ -205,15 +223,17 @@ def kept_headers(
     )
 
 
-def vary_names(headers: Sequence[Header]) -> tuple[str, ...]:
+def vary_names(fields: Fields) -> tuple[str, ...]:
     """Return the lower-case names in Vary, sorted."""
-    tokens = ",".join(values_of(headers, "vary")).split(",")
+    if "vary" not in fields:
+        return ()
+    tokens = ",".join(fields["vary"]).split(",")
     return tuple(sorted({token.strip().lower() for token in tokens if token.strip()}))
 
 
-def has_validator(headers: Sequence[Header]) -> bool:
+def has_validator(fields: Fields) -> bool:
     """True if the answer can be revalidated."""
-    return bool(values_of(headers, "etag") or values_of(headers, "last-modified"))
+    return "etag" in fields or "last-modified" in fields
 
 
 def values_of(headers: Sequence[Header], wanted: str) -> list[str]:
@@ -221,10 +241,9 @@ def values_of(headers: Sequence[Header], wanted: str) -> list[str]:
     return [value for name, value in headers if name.lower() == wanted]
 
 
-def http_date(headers: Sequence[Header], wanted: str) -> int | None:
+def http_date(fields: Fields, wanted: str) -> int | None:
     """Return a date field in Unix seconds; `None` if it is absent or unreadable."""
-    values = values_of(headers, wanted)
-    return unix_date(values[0]) if values else None
+    return unix_date(fields[wanted][0]) if wanted in fields else None
 
 
 def unix_date(text: str) -> int | None:

@@ -58,4 +58,6 @@ def caller_from_header(text: str | None) -> Caller:
 
 def encode_header(caller: Caller) -> str:
     """Return a caller as the header's value: ASCII JSON on one line."""
-    return json.dumps(caller.to_plain())
+    plain = caller.to_plain()
+    text = msgspec.json.encode(plain)
+    return text.decode() if text.isascii() else json.dumps(plain)

@@ -21,9 +21,13 @@ from dohost.gateway.headers import without_hop_by_hop, without_identity
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.routes import Match, rewrite_path
 from dohost.gateway.upstream import Target, target_of
+from dohost.memo import Memo
 
 Header = tuple[str, str]
 SWITCHING = 101
+NOT_FORWARDED = frozenset({"host", "content-length"})
+# Clients send few different sets of names; which of them pass is decided once for each.
+_KEPT: Memo[tuple[str, ...]] = Memo(entries_max=256)
 BODILESS = frozenset({"GET", "HEAD"})
 STREAMED = (
     "text/event-stream",
@@ -116,11 +120,11 @@ async def read_answer(response: Response, *, method: str) -> Answer:
     if response.status == SWITCHING:
         return Answer(status=SWITCHING, headers=(), upgrade=response)
     headers = tuple(without_hop_by_hop(header_items(response)))
-    if method == "HEAD" or response.body is None:
+    if method == "HEAD":
         return Answer(status=response.status, headers=headers, body=b"")
     content_type = response.headers.get("content-type") or ""
     if content_type.startswith(STREAMED):
-        return Answer(status=response.status, headers=headers, body=response.body)
+        return Answer(status=response.status, headers=headers, body=response.body or b"")
     return Answer(status=response.status, headers=headers, body=await response.bytes())
 
 
@@ -130,8 +134,16 @@ def header_items(message: Request | Response) -> list[Header]:
 
 
 def _request_headers(exchange: Exchange, match: Match) -> list[Header]:
-    kept = without_identity(without_hop_by_hop(exchange.headers.items()))
-    sent = [each for each in kept if each[0] not in ("host", "content-length")]
+    fields = exchange.headers
+    names = (*fields,) if (named := fields.get("connection")) is None else (*fields, named)
+    kept = _KEPT.get_or_make(names, lambda: _kept_names(fields))
+    sent = [(name, fields[name]) for name in kept]
     sent.append((CONTEXT_HEADER, encode_header(exchange.identity.caller())))
     sent.append((PREFIX_HEADER, match.prefix))
     return sent
+
+
+def _kept_names(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of a client's fields that a service sees; names and Connection decide."""
+    kept = without_identity(without_hop_by_hop(fields.items()))
+    return tuple(name for name, _ in kept if name not in NOT_FORWARDED)

@@ -30,11 +30,14 @@ from dohost.gateway.exchange import Exchange
 from dohost.gateway.flights import Flights, Lead, Wait
 from dohost.gateway.forward import Answer
 from dohost.gateway.problems import Problem, problem
+from dohost.memo import Memo
 
 Fetch = Callable[[], Awaitable[Answer | Problem]]
 Background = Callable[[Awaitable[object]], None]
 READS = frozenset({"GET", "HEAD"})
 FAILURES = frozenset({500, 502, 503, 504})
+KEYS_MEMOISED_MAX = 2_048
+URL_MEMOISED_MAX = 512
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,15 +74,24 @@ class HttpCache:
         self._clock = clock
         self._entropy = entropy
         self._later = later
+        self._keys: Memo[str] = Memo(entries_max=KEYS_MEMOISED_MAX)
         self._flights: Flights[CacheEntry] = Flights(hit_for_miss_s=config.hit_for_miss_s)
 
     def key(self, exchange: Exchange, route: RouteConfig, version: str | None) -> str:
         """Return the primary key of a request; variants by Vary are under it."""
         identity, scope = exchange.identity, route.cache.scope if route.cache else None
-        owner = partition(scope, tenant=identity.tenant, subject=identity.principal.subject)
+        tenant, subject = identity.tenant, identity.principal.subject
         query = f"?{exchange.query_text}" if exchange.query_text else ""
         url = f"http://{exchange.headers.get('host', '')}{exchange.path.raw}{query}"
-        return http_key(owner, url, version=version, sort_query=self._config.sort_query)
+
+        def make() -> str:
+            owner = partition(scope, tenant=tenant, subject=subject)
+            return http_key(owner, url, version=version, sort_query=self._config.sort_query)
+
+        if len(url) > URL_MEMOISED_MAX:
+            return make()
+        # Everything that `make` looks at, but for the configuration, which is this object's own.
+        return self._keys.get_or_make((scope, tenant, subject, url, version), make)
 
     async def answer(
         self, exchange: Exchange, route: RouteConfig, *, version: str | None, fetch: Fetch

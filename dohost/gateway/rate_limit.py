@@ -116,6 +116,14 @@ class Bucket:
             self.tat = min(self.tat, now + debt) if debt else self.tat
         return debt
 
+    def advance(self, tat: int, *, interval: int, lease: int) -> bool:
+        """Move to `tat`; True if that reached the stored mark, which then leads by a lease again."""
+        self.tat, self.interval = tat, interval
+        if tat <= self.leased_tat:
+            return False
+        self.leased_tat = tat + lease * interval
+        return True
+
     def is_full(self, now: int) -> bool:
         """True if forgetting the bucket changes nothing."""
         return self.tat <= now and not sliding_window.counted(self.slots, now)
@@ -143,8 +151,8 @@ class Limiter:
     ) -> LimitDecision:
         """Charge every policy, or none."""
         now = self._steady(now_ns)
-        if len(policies) == 1 and self._charge_if_plain(policies[0], now, cost=cost):
-            return Allowed(states=(self._state(policies[0], now, cost=1),))
+        if len(policies) == 1 and (taken := self._take(policies[0], now, cost=cost)) is not None:
+            return Allowed(states=(taken,))
         decision = self._decide(policies, now, cost=cost)
         if not isinstance(decision, Allowed):
             return decision
@@ -232,16 +240,7 @@ class Limiter:
     def _bucket_state(self, policy: LimitPolicy, rpm: int, *, now: int, cost: int) -> LimitState:
         burst, interval = policy.tier.burst, gcra.interval_of(rpm)
         debt = self._bucket(policy.key).debt(now, interval=interval, burst=burst)
-        return LimitState(
-            policy=policy,
-            limit=rpm,
-            burst=burst,
-            capacity=burst,
-            remaining=gcra.remaining(debt, interval=interval, burst=burst),
-            next_unit_ns=gcra.next_unit(debt, interval=interval, burst=burst),
-            full_reset_ns=debt,
-            retry_ns=gcra.retry_after(debt, cost, interval=interval, burst=burst),
-        )
+        return bucket_state(policy, debt, interval=interval, cost=cost)
 
     def _window_state(self, policy: LimitPolicy, rpm: int, *, now: int, cost: int) -> LimitState:
         burst = policy.tier.burst
@@ -260,17 +259,22 @@ class Limiter:
             retry_ns=sliding_window.wait_for(counts, now, excess=used + cost - limit),
         )
 
-    def _charge_if_plain(self, policy: LimitPolicy, now: int, *, cost: int) -> bool:
-        """Charge a single token bucket if it has enough; spares the state before the charge."""
+    def _take(self, policy: LimitPolicy, now: int, *, cost: int) -> LimitState | None:
+        """Charge a single token bucket that has enough and return its state, else None.
+
+        What `_decide` and `_charge` would come to, with the debt computed once.
+        """
         rpm, burst = policy.tier.rpm, policy.tier.burst
-        if not rpm or policy.algorithm != "gcra" or cost > burst:
-            return False
+        if not rpm or policy.algorithm != "gcra":
+            return None
         interval = gcra.interval_of(rpm)
-        debt = self._bucket(policy.key).debt(now, interval=interval, burst=burst)
-        if gcra.retry_after(debt, cost, interval=interval, burst=burst) > 0:
-            return False
-        self._charge(policy, now, cost=cost)
-        return True
+        bucket = self._bucket(policy.key)
+        debt = bucket.debt(now, interval=interval, burst=burst) + cost * interval
+        if debt > burst * interval:
+            return None
+        if bucket.advance(now + debt, interval=interval, lease=max(1, burst // 4)):
+            self._save(policy.key, bucket)
+        return bucket_state(policy, debt, interval=interval, cost=1)
 
     def _charge(self, policy: LimitPolicy, now: int, *, cost: int) -> None:
         """Take `cost` from a policy's counters and move the stored mark ahead if it was reached."""
@@ -280,10 +284,8 @@ class Limiter:
         lease, due = max(1, burst // 4), False
         if policy.algorithm != "window":
             interval = gcra.interval_of(rpm)
-            bucket.tat = now + bucket.debt(now, interval=interval, burst=burst) + cost * interval
-            if bucket.tat > bucket.leased_tat:
-                bucket.leased_tat, due = bucket.tat + lease * interval, True
-            bucket.interval = interval
+            debt = bucket.debt(now, interval=interval, burst=burst) + cost * interval
+            due = bucket.advance(now + debt, interval=interval, lease=lease)
         if policy.algorithm != "gcra":
             slot = sliding_window.slot_of(now)
             bucket.slots = sliding_window.pruned(bucket.slots, now)
@@ -292,10 +294,28 @@ class Limiter:
                 bucket.leased_slots = {**bucket.slots, slot: bucket.slots[slot] + lease}
                 due = True
         if due:
-            mark = Mark(
-                tat_ns=bucket.leased_tat, interval_ns=bucket.interval, slots=bucket.leased_slots
-            )
-            self._store.save(policy.key, msgspec.json.encode(mark))
+            self._save(policy.key, bucket)
+
+    def _save(self, key: str, bucket: Bucket) -> None:
+        mark = Mark(
+            tat_ns=bucket.leased_tat, interval_ns=bucket.interval, slots=bucket.leased_slots
+        )
+        self._store.save(key, msgspec.json.encode(mark))
+
+
+def bucket_state(policy: LimitPolicy, debt: int, *, interval: int, cost: int) -> LimitState:
+    """Return a token bucket's state at a debt, and how long `cost` more would have to wait."""
+    burst = policy.tier.burst
+    return LimitState(
+        policy=policy,
+        limit=policy.tier.rpm,
+        burst=burst,
+        capacity=burst,
+        remaining=gcra.remaining(debt, interval=interval, burst=burst),
+        next_unit_ns=gcra.next_unit(debt, interval=interval, burst=burst),
+        full_reset_ns=debt,
+        retry_ns=gcra.retry_after(debt, cost, interval=interval, burst=burst),
+    )
 
 
 def tightest(states: Iterable[LimitState]) -> tuple[LimitState, ...]:

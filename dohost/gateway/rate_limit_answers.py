@@ -10,9 +10,11 @@ import msgspec
 
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.rate_limit import Allowed, LimitDecision, LimitState, Refused, TooCostly
+from dohost.memo import Memo
 
 Header = tuple[str, str]
 SECOND_NS = 1_000_000_000
+_STRINGS: Memo[str] = Memo(entries_max=256)
 EXPOSED = (
     "RateLimit",
     "RateLimit-Policy",
@@ -129,6 +131,11 @@ def state_item(state: LimitState) -> str:
 
 def sf_string(text: str) -> str:
     """Return a structured-field String (RFC 9651 §3.3.3); what it can't hold becomes "?"."""
+    # Names of policies, which are few and on every answer.
+    return _STRINGS.get_or_make(text, lambda: _sf_string(text))
+
+
+def _sf_string(text: str) -> str:
     plain = "".join(c if " " <= c <= "~" else "?" for c in text)
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -16,6 +16,7 @@ import msgspec
 
 from dohost.gateway.arguments import Signature
 from dohost.gateway.expose import EXPOSE_MARK, RESOLVES_MARK, Exposure, Resolves
+from dohost.memo import Memo
 
 RESERVED = frozenset(
     {
@@ -29,6 +30,7 @@ RESERVED = frozenset(
         "webSocketError",
     }
 )
+MATCHES_MEMOISED_MAX = 2_048
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -76,7 +78,10 @@ class _Path(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Registry:
-    """Exposed methods by name and by path, and resolvers by schema coordinate."""
+    """Exposed methods by name and by path, and resolvers by schema coordinate.
+
+    `memo` remembers which method served a verb and a raw path; it never changes while the class lives.
+    """
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class Registry:
         self.methods = methods
         self.resolvers = resolvers
         self._paths = _paths(methods)
+        self.memo: Memo[PathMatch] = Memo(entries_max=MATCHES_MEMOISED_MAX)
 
     def match(self, verb: str, segments: list[str]) -> PathMatch | frozenset[str]:
         """Return the method for a verb and decoded path segments, else the verbs the path allows.

@@ -19,13 +19,15 @@ from workers import ReadableStream, Request, Response
 from dohost.gateway.arguments import HttpArguments
 from dohost.gateway.caller import PREFIX_HEADER, Caller
 from dohost.gateway.problems import PROBLEM_TYPES
-from dohost.gateway.registry import ExposedMethod, Registry, split_path
+from dohost.gateway.registry import ExposedMethod, PathMatch, Registry, split_path
 from dohost.gateway.replies import encode_result, render_tags
 from dohost.gateway.service_error import ServiceError, ServiceProblem
 from dohost.gateway.streaming import content_type_of, frames
+from dohost.memo import Memo
 
 JSON_TYPE = "application/json"
 QUERY_FIELDS_MAX = 1_000
+_TARGETS: Memo[tuple[str, str]] = Memo(entries_max=2_048)
 STATUSES = frozenset(HTTPStatus)
 Headers = dict[str, str]
 
@@ -40,9 +42,9 @@ async def serve_rest(
     service: object, registry: Registry, request: Request, *, caller: Caller
 ) -> Response:
     """Answer one REST request with the exposed method that serves it."""
-    path = urlsplit(request.url).path
+    path, query = _TARGETS.get_or_make(request.url, lambda: _target(request.url))
     try:
-        return await _dispatch(service, registry, request, path=path)
+        return await _dispatch(service, registry, request, path=path, query=query)
     except ServiceError as error:
         if isinstance(error, _MethodNotAllowed) and request.method == "OPTIONS":
             return Response(None, status=204, headers={"Allow": error.allow})
@@ -52,11 +54,11 @@ async def serve_rest(
 
 
 async def _dispatch(
-    service: object, registry: Registry, request: Request, *, path: str
+    service: object, registry: Registry, request: Request, *, path: str, query: str
 ) -> Response:
     method, path_values = _find(registry, request, path)
     arguments = method.signature.bind_http(
-        HttpArguments(path=path_values, query=_query(request), body=await _body(request))
+        HttpArguments(path=path_values, query=_query(query), body=await _body(request))
     )
     result = method.function(service, **arguments)
     if method.is_stream:
@@ -72,20 +74,30 @@ async def _dispatch(
 def _find(
     registry: Registry, request: Request, path: str
 ) -> tuple[ExposedMethod, Mapping[str, str]]:
+    verb = str(request.method)
+    found = registry.memo.get_or_make((verb, path), lambda: _match(registry, verb, path))
+    return found.method, found.parameters
+
+
+def _match(registry: Registry, verb: str, path: str) -> PathMatch:
     try:
         segments = [unquote(each, errors="strict") for each in split_path(path)]
     except UnicodeDecodeError:
         raise ServiceError(400, "bad-path", "The path is not UTF-8.") from None
-    found = registry.match(str(request.method), segments)
+    found = registry.match(verb, segments)
     if isinstance(found, frozenset):
         if not found:
             raise ServiceError(404, "not-found", f"Nothing is at {path}.")
         raise _MethodNotAllowed(path, found | {"HEAD"} if "GET" in found else found)
-    return found.method, found.parameters
+    return found
 
 
-def _query(request: Request) -> list[tuple[str, str]]:
-    query = urlsplit(request.url).query
+def _target(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.path, parts.query
+
+
+def _query(query: str) -> list[tuple[str, str]]:
     if not query:
         return []
     try:

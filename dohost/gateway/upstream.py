@@ -62,6 +62,8 @@ def target_of(
     A template of which a value is missing means the directory object `$main`.
     """
     pattern = template or service.object
+    if "{" not in pattern:
+        return _named(service, tenant, pattern)
     names = PLACE.findall(pattern)
     given = [values.get(name) for name in names]
     if names and None in given:

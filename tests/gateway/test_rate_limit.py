@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dohost.gateway.config_tables import LimitAlgorithm, Tier
 from dohost.gateway.rate_limit import Allowed, Limiter, LimitPolicy, Refused, TooCostly
+from dohost.gateway.rate_limit_answers import states_of
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -228,3 +229,22 @@ def test_no_minute_admits_more_than_its_bound_even_over_crashes(
     for first, _ in passed:
         within = sum(cost for at, cost in passed if first <= at < first + MINUTE)
         assert within <= bound[algorithm]
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 5_000), st.integers(1, 12)), max_size=60),
+    burst=st.integers(1, 10),
+)
+def test_one_bucket_alone_decides_as_it_does_among_others(
+    steps: list[tuple[int, int]], burst: int
+) -> None:
+    alone, among = Limiter(Disk()), Limiter(Disk())
+    rule, unlimited = policy(Tier(rpm=100, burst=burst)), policy(Tier(rpm=None), key="free")
+    now = START
+    for wait_ms, cost in steps:
+        now += wait_ms * MS
+        one = alone.check([rule], now, cost=cost)
+        two = among.check([rule, unlimited], now, cost=cost)
+        assert type(one) is type(two)
+        assert states_of(one)[0] == states_of(two)[0]
+    assert dict(alone._store.items()) == dict(among._store.items())

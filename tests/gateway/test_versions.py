@@ -11,6 +11,7 @@ from dohost.gateway.config_tables import VersionConfig, VersionsConfig
 from dohost.gateway.problems import Problem
 from dohost.gateway.versions import (
     ResolvedVersion,
+    Versions,
     describe_versions,
     resolve_version,
     unix_seconds,
@@ -122,3 +123,18 @@ def test_after_its_sunset_a_version_is_gone() -> None:
 def test_without_versions_nothing_is_looked_at() -> None:
     found = resolve_version(VersionsConfig(), path="/v9", headers={}, query={}, now_ns=NOW)
     assert found == ResolvedVersion(version=None, source="none")
+
+
+@pytest.mark.parametrize("at", ["2026-06-30", "2026-07-02"])
+@pytest.mark.parametrize("path", ["/v1/x", "/api/v2/x", "/v9", "/x"])
+@pytest.mark.parametrize("headers", [{}, {"api-version": "1"}, {"accept": "a/b.v2+json"}])
+def test_a_remembered_resolution_is_what_it_was_and_ends_at_a_sunset(
+    at: str, path: str, headers: dict[str, str]
+) -> None:
+    now, versions = unix_seconds(at) * 1_000_000_000, Versions(CONFIG)
+    for query in ({}, {"api-version": "2"}):
+        for instant in (NOW, now, now):
+            found = versions.resolve(path, headers=headers, query=query, now_ns=instant)
+            assert found == resolve_version(
+                CONFIG, path=path, headers=headers, query=query, now_ns=instant
+            )

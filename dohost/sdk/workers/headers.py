@@ -33,6 +33,7 @@ _COMMON = (
     "X-Gateway-Context X-RateLimit-Limit X-RateLimit-Remaining X-RateLimit-Reset X-Real-IP X-Request-ID X-Request-Id"
 )
 _KNOWN = {name: name.lower() for each in _COMMON.split() for name in (each, each.lower())}
+_KNOWN_ONCE = {name: key for name, key in _KNOWN.items() if key != "set-cookie"}
 
 
 class HasItems(Protocol):
@@ -56,8 +57,20 @@ class Headers(Transferable):
             self._fields = init._fields.copy()
             self._cookies = init._cookies.copy()
             return
+        fields = self._fields
         for name, value in _pairs(init):
-            self.append(name, value)
+            # The same as `append`, without a call, for a plain field that comes once.
+            key = _KNOWN_ONCE.get(name)
+            if (
+                key is not None
+                and key not in fields
+                and type(value) is str
+                and value.isascii()
+                and value.isprintable()
+            ):
+                fields[key] = (name, value.strip(" "))
+            else:
+                self.append(name, value)
 
     @classmethod
     def from_host(cls, raw: HasItems | Iterable[tuple[bytes, bytes] | tuple[str, str]]) -> Headers:
