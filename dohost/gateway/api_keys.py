@@ -161,6 +161,12 @@ def verify_key(
     return is_current or (is_old and in_grace and record.old_digest is not None)
 
 
+def next_change_ns(record: KeyRecord, now_ns: int) -> int | None:
+    """Return when a good key, or its old secret, stops working; None if only a person can end it."""
+    ends = [each for each in (record.expires_ns, record.old_until_ns) if each and each > now_ns]
+    return min(ends, default=None)
+
+
 def configured_key(config: ApiKeyConfig) -> KeyRecord:
     """Return the record of a key in the configuration: read-only."""
     expires_s = config.expires_at_s

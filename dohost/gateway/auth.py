@@ -18,7 +18,13 @@ import msgspec
 from jwt.algorithms import Algorithm, get_default_algorithms
 
 from dohost.clock import Clock
-from dohost.gateway.api_keys import KeyRecord, configured_key, parse_key, verify_key
+from dohost.gateway.api_keys import (
+    KeyRecord,
+    configured_key,
+    next_change_ns,
+    parse_key,
+    verify_key,
+)
 from dohost.gateway.config_tables import AuthConfig, IssuerConfig
 from dohost.gateway.jwk import Jwk, choose, parse_jwk
 from dohost.gateway.jwks import KeySets
@@ -59,7 +65,7 @@ class Authenticator:
         self._keys = keys
         self._clock = clock
         self._algorithms: Mapping[str, Algorithm] = get_default_algorithms()
-        self._verdicts: OrderedDict[bytes, tuple[Principal, int]] = OrderedDict()
+        self._verdicts: OrderedDict[bytes, Principal] = OrderedDict()
 
     async def authenticate(self, headers: Mapping[str, str]) -> Principal | Problem:
         """Return who calls (`ANONYMOUS` without a credential), or a 400 or 401 problem.
@@ -84,7 +90,11 @@ class Authenticator:
         if by_key is not None and by_token is not None:
             if by_key.tenant != by_token.tenant:
                 return problem("credential-conflict", "The credentials are of different tenants.")
-            return msgspec.structs.replace(by_key, scopes=by_key.scopes & by_token.scopes)
+            return msgspec.structs.replace(
+                by_key,
+                scopes=by_key.scopes & by_token.scopes,
+                until_ns=earliest(by_key.until_ns, by_token.until_ns),
+            )
         return by_key or by_token or ANONYMOUS
 
     async def _by_key(self, text: str) -> Principal | TokenFault:
@@ -96,7 +106,8 @@ class Authenticator:
         # Keys in the configuration are digests made by hand, without the pepper.
         if record is not None and record.read_only:
             pepper = None
-        if not verify_key(parsed, record, pepper=pepper, now_ns=self._clock.realtime_ns()):
+        now_ns = self._clock.realtime_ns()
+        if not verify_key(parsed, record, pepper=pepper, now_ns=now_ns):
             return TokenFault("unknown, revoked or expired API key")
         assert record is not None
         return Principal(
@@ -106,14 +117,15 @@ class Authenticator:
             tier=record.tier,
             scopes=frozenset(record.scopes),
             key_id=record.id,
+            until_ns=next_change_ns(record, now_ns),
         )
 
     async def _by_token(self, text: str) -> Principal | TokenFault:
         fingerprint = hashlib.sha256(text.encode()).digest()
         now_ns = self._clock.realtime_ns()
         held = self._verdicts.get(fingerprint)
-        if held is not None and now_ns < held[1]:
-            return held[0]
+        if held is not None and held.until_ns is not None and now_ns < held.until_ns:
+            return held
         token = parse_token(text)
         if isinstance(token, TokenFault):
             return token
@@ -127,9 +139,7 @@ class Authenticator:
         fault = claims_fault(token, issuer, now_ns=self._clock.realtime_ns())
         if fault is not None:
             return fault
-        principal = principal_of(token, issuer)
-        self._remember(fingerprint, principal, token=token)
-        return principal
+        return self._remember(fingerprint, principal_of(token, issuer), token=token)
 
     async def _is_signed(self, token: Token, issuer: IssuerConfig) -> bool:
         algorithm = self._algorithms[token.alg]
@@ -154,14 +164,16 @@ class Authenticator:
         key = parse_jwk({**material, "key_ops": None})
         return None if key is None else choose([key], kid=None, alg=token.alg)
 
-    def _remember(self, fingerprint: bytes, principal: Principal, *, token: Token) -> None:
+    def _remember(self, fingerprint: bytes, principal: Principal, *, token: Token) -> Principal:
         """Keep a positive verdict until the token expires, a minute at most."""
         exp = token.claims["exp"]
         assert isinstance(exp, (int, float))
         until_ns = min(int(exp * 1e9), self._clock.realtime_ns() + VERDICT_TTL_NS)
-        self._verdicts[fingerprint] = (principal, until_ns)
+        verdict = msgspec.structs.replace(principal, until_ns=until_ns)
+        self._verdicts[fingerprint] = verdict
         if len(self._verdicts) > VERDICTS_MAX:
             self._verdicts.popitem(last=False)
+        return verdict
 
     def _challenge(self, fault: TokenFault) -> Problem:
         """Return the 401 for a credential that was sent and is no good."""
@@ -199,6 +211,13 @@ def principal_of(token: Token, issuer: IssuerConfig) -> Principal:
         issuer=issuer.issuer,
         claims=claims,
     )
+
+
+def earliest(one: int | None, other: int | None) -> int | None:
+    """Return the earlier of two instants, either of which may be never."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
 
 
 def anonymous_policy(config: AuthConfig, *, has_runtime_keys: bool = False) -> Anonymous:

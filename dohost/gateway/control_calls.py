@@ -1,7 +1,8 @@
 """What the entry point asks of `$control`, remembered for a few seconds.
 
 A key's or tenant's verdict may be up to `verdict_ttl_s` old, so a revocation takes effect within that
-time; 0 asks each time.
+time; 0 asks each time. Everything is forgotten at once, when a generation ends: what follows from an
+answer may then be remembered for the same generation, and is never older than an answer may be.
 """
 
 from __future__ import annotations
@@ -40,7 +41,18 @@ class ControlCalls:
         self._namespace = namespace
         self._ttl_s = ttl_s
         self._clock = clock
-        self._held: OrderedDict[tuple[str, str], tuple[object, float]] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str], object] = OrderedDict()
+        self._generation = 0
+        self._ends = clock.monotonic()
+
+    def generation(self) -> int:
+        """Return the number of the present generation; another number means: forget."""
+        now = self._clock.monotonic()
+        if now >= self._ends:
+            self._ends = now + self._ttl_s
+            self._generation += 1
+            self._held.clear()
+        return self._generation
 
     async def key(self, key_id: str) -> KeyRecord | None:
         """Return an API key's record."""
@@ -53,14 +65,14 @@ class ControlCalls:
         return None if found is None else msgspec.convert(found, TenantConfig)
 
     async def _ask(self, kind: str, name: str) -> object:
-        now = self._clock.monotonic()
-        held = self._held.get((kind, name))
-        if held is not None and now < held[1]:
-            return held[0]
+        generation = self.generation()
+        if (kind, name) in self._held:
+            return self._held[kind, name]
         stub = self._namespace.getByName(CONTROL)
         found = await (stub.gateway_key(name) if kind == "key" else stub.gateway_tenant(name))
-        if self._ttl_s:
-            self._held[kind, name] = (found, now + self._ttl_s)
+        # The answer is as old as the question.
+        if generation == self.generation():
+            self._held[kind, name] = found
             if len(self._held) > ENTRIES_MAX:
                 self._held.popitem(last=False)
         return found

@@ -2,16 +2,16 @@
 
     limits → request id, trace → CORS preflight → path → authenticate → tenant → forward
 
-It is stateless but for a few seconds' memory of verdicts. It strips what a client must not claim and tells
-the tenant's gateway object what it established in `X-Gateway-Context`, by `fetch`, because RPC can't
-carry a WebSocket.
+It is stateless but for a few seconds' memory of verdicts: whoever shows the same again is the same. It
+strips what a client must not claim and tells the tenant's gateway object what it established in
+`X-Gateway-Context`, by `fetch`, because RPC can't carry a WebSocket.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,18 +27,31 @@ from dohost.gateway.control_calls import CONTROL, ControlCalls, Namespace
 from dohost.gateway.cors import cors_headers, is_preflight, preflight_headers
 from dohost.gateway.exchange import header_map
 from dohost.gateway.headers import request_id, trace_of, without_identity
-from dohost.gateway.identity import NS_PER_MS, Identity, encode_identity
+from dohost.gateway.identity import NS_PER_MS, Standing, encode_context, encode_standing
 from dohost.gateway.jwks import JwksDocument, KeySets
-from dohost.gateway.paths import BadPath, CanonicalPath, canonical_path
+from dohost.gateway.paths import BadPath, CanonicalPath, request_target
 from dohost.gateway.principal import Principal
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.settings import secret_of, secrets_named, settings_of
-from dohost.gateway.tenants import PeerFacts, Tenancy, derive_tenant
+from dohost.gateway.tenants import (
+    TENANT_HEADER,
+    TIER_HEADER,
+    PeerFacts,
+    Tenancy,
+    derive_tenant,
+)
+from dohost.memo import Memo
 from dohost.telemetry import Log, stderr_log
 
 CLIENT_IP = "cf-connecting-ip"
 JWKS_BYTES_MAX = 262_144
+PLACES_MAX = 4_096
+PATHS_MEMOISED_MAX = 1_024
+# All that authentication and tenancy see of a request, so a verdict holds for whoever shows the same.
+DECIDING = ("authorization", "x-api-key", CLIENT_IP, "host", TENANT_HEADER, TIER_HEADER)
 Headers = Mapping[str, str]
+Shown = tuple[str | None, ...]
+Choose = Callable[[Request, Principal], Awaitable[str | None]]
 
 
 class Fetcher(Protocol):
@@ -53,8 +66,22 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     path: CanonicalPath
     headers: Headers
+    shown: Shown
     request_id: str
     traceparent: str
+
+    def facts(self) -> Headers:
+        """Return the fields that decide who calls."""
+        pairs = zip(DECIDING, self.shown, strict=True)
+        return {name: value for name, value in pairs if value is not None}
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a caller's requests go, and what is told there; to be found anew from `until_ns` on."""
+
+    shard: str
+    standing: str
+    until_ns: int | None
 
 
 class Entry:
@@ -80,29 +107,31 @@ class Entry:
             keys=self.control.key,
             clock=clock,
         )
+        self._shared_paths: Memo[bool] = Memo(entries_max=PATHS_MEMOISED_MAX)
+        self._places: dict[Shown, Place] = {}
+        self._generation = 0
 
     def arrive(self, request: Request) -> Arrival | Response:
         """Check a request's size and path and give it its ids; preflights are answered here."""
         headers = header_map(request)
         made = request_id(headers.get("x-request-id"), clock=self.clock, entropy=self.entropy)
-        parts = urlsplit(request.url)
-        path = canonical_path(parts.path)
         refused = self._oversized(request, headers)
         if refused is not None:
             return self.refuse(refused, headers, request_id=made)
-        if is_preflight(str(request.method), headers):
+        if "origin" in headers and is_preflight(str(request.method), headers):
             return Response(
                 None, status=204, headers=list(preflight_headers(self.config.cors, headers))
             )
+        path = request_target(request.url).path
         if isinstance(path, BadPath):
             return self.refuse(problem("bad-path", path.reason), headers, request_id=made)
-        trace = trace_of(headers, entropy=self.entropy)
         return Arrival(
             request=request,
             path=path,
             headers=headers,
+            shown=tuple(map(headers.get, DECIDING)),
             request_id=made,
-            traceparent=trace.traceparent,
+            traceparent=trace_of(headers, entropy=self.entropy).traceparent,
         )
 
     def refuse(self, told: Problem, headers: Headers, *, request_id: str) -> Response:
@@ -114,46 +143,93 @@ class Entry:
         full = msgspec.structs.replace(told, headers=(*told.headers, *more))
         return full.to_response(request_id=request_id)
 
-    async def authenticate(self, arrival: Arrival) -> Principal | Problem:
-        """Return who calls: the administrator by the admin token, else what the credential proves."""
+    def administrator(self, arrival: Arrival) -> Principal | None:
+        """Return the administrator if the request shows the admin token."""
         token = secret_of(self._env, self.config.admin.token_env)
         scheme, _, credential = arrival.headers.get("authorization", "").partition(" ")
-        if token is not None and scheme.lower() == "bearer" and _is_same(credential.strip(), token):
-            scopes = frozenset({self.config.admin.scope})
-            # Which tenant's limits, circuits and cache the administrator looks at or resets.
-            query = parse_qs(urlsplit(arrival.request.url).query, errors="replace")
-            tenant = query.get("tenant", [None])[-1]
-            return Principal(kind="admin", subject="admin", scopes=scopes, tenant=tenant)
-        return await self._authenticator.authenticate(arrival.headers)
+        if token is None or scheme.lower() != "bearer" or not _is_same(credential.strip(), token):
+            return None
+        # Which tenant's limits, circuits and cache the administrator looks at or resets.
+        query = parse_qs(urlsplit(arrival.request.url).query, errors="replace")
+        return Principal(
+            kind="admin",
+            subject="admin",
+            scopes=frozenset({self.config.admin.scope}),
+            tenant=query.get("tenant", [None])[-1],
+        )
 
-    async def tenancy(self, arrival: Arrival, principal: Principal) -> Tenancy | Problem:
+    async def tenancy(self, facts: Headers, principal: Principal) -> Tenancy | Problem:
         """Return whose request it is."""
         peer = PeerFacts(
-            client_ip=arrival.headers.get(CLIENT_IP, ""),
-            host=arrival.headers.get("host", "").partition(":")[0],
+            client_ip=facts.get(CLIENT_IP, ""),
+            host=facts.get("host", "").partition(":")[0],
         )
         runtime = {}
         if principal.tenant is not None and principal.tenant not in self.config.tenants:
             made = await self.control.tenant(principal.tenant)
             if made is not None:
                 runtime[principal.tenant] = made
-        return derive_tenant(
-            self.config, principal, headers=arrival.headers, peer=peer, runtime=runtime
-        )
+        return derive_tenant(self.config, principal, headers=facts, peer=peer, runtime=runtime)
 
-    def forward(self, arrival: Arrival, identity: Identity, *, shard: str) -> Awaitable[Response]:
+    def known_place(self, shown: Shown) -> Place | None:
+        """Return the place that was found for the same facts, while its verdicts may still be used."""
+        generation = self.control.generation()
+        if generation != self._generation:
+            self._generation = generation
+            self._places.clear()
+            return None
+        place = self._places.get(shown)
+        if place is None or place.until_ns is None or self.clock.realtime_ns() < place.until_ns:
+            return place
+        return None
+
+    async def find_place(self, arrival: Arrival, choose: Choose | None) -> Place | Problem:
+        """Find who calls, for whom, and where that is served; remember what facts alone decided."""
+        generation = self.control.generation()
+        facts, administrator = arrival.facts(), self.administrator(arrival)
+        principal = administrator or await self._authenticator.authenticate(facts)
+        if isinstance(principal, Problem):
+            return principal
+        chosen = None if choose is None else await choose(arrival.request, principal)
+        if chosen is not None:
+            principal = msgspec.structs.replace(principal, tenant=chosen)
+        tenancy = await self.tenancy(facts, principal)
+        if isinstance(tenancy, Problem):
+            return tenancy
+        place = place_of(tenancy, principal, client_ip=facts.get(CLIENT_IP, ""))
+        # An administrator's tenant is in the URL, a chosen one in code.
+        if administrator is None and choose is None:
+            self._remember(arrival.shown, place, generation=generation)
+        return place
+
+    def forward(self, arrival: Arrival, place: Place) -> Awaitable[Response]:
         """Send the request to the gateway object that serves it."""
-        name = CONTROL if is_shared(self.config, arrival.path.raw) else shard
+        path = arrival.path.raw
+        shared = self._shared_paths.get_or_make(path, lambda: is_shared(self.config, path))
+        context = encode_context(
+            place.standing,
+            request_id=arrival.request_id,
+            traceparent=arrival.traceparent,
+            deadline_ms=self.clock.realtime_ns() // NS_PER_MS + self.config.limits.timeout_ms,
+        )
         kept = without_identity(arrival.headers.items())
-        kept.append((CONTEXT_HEADER, encode_identity(identity)))
-        stub = cast("Fetcher", self._namespace.getByName(name))
+        kept.append((CONTEXT_HEADER, context))
+        stub = cast("Fetcher", self._namespace.getByName(CONTROL if shared else place.shard))
         return stub.fetch(Request(arrival.request, headers=kept))
+
+    def _remember(self, shown: Shown, place: Place, *, generation: int) -> None:
+        """Keep what was found, unless the generation in which the finding began is over."""
+        if not generation == self.control.generation() == self._generation:
+            return
+        if len(self._places) >= PLACES_MAX:
+            del self._places[next(iter(self._places))]
+        self._places[shown] = place
 
     def _oversized(self, request: Request, headers: Headers) -> Problem | None:
         limits = self.config.limits
         if len(request.url) > limits.url_bytes_max:
             return problem("uri-too-long", f"The URL is over {limits.url_bytes_max} bytes.")
-        size = sum(len(name) + len(value) for name, value in headers.items())
+        size = len("".join(headers)) + len("".join(headers.values()))
         if size > limits.header_bytes_max or len(headers) > limits.header_lines_max:
             return problem("headers-too-large")
         declared = headers.get("content-length", "")
@@ -178,43 +254,18 @@ class GatewayEntrypoint(WorkerEntrypoint):
         arrival = entry.arrive(request)
         if isinstance(arrival, Response):
             return arrival
-        found = await self._identify(entry, arrival)
-        if isinstance(found, Problem):
-            return entry.refuse(found, arrival.headers, request_id=arrival.request_id)
-        identity, shard = found
-        return await entry.forward(arrival, identity, shard=shard)
+        choose = None if type(self).tenant_of is GatewayEntrypoint.tenant_of else self.tenant_of
+        place = None if choose else entry.known_place(arrival.shown)
+        if place is None:
+            found = await entry.find_place(arrival, choose)
+            if isinstance(found, Problem):
+                return entry.refuse(found, arrival.headers, request_id=arrival.request_id)
+            place = found
+        return await entry.forward(arrival, place)
 
     async def tenant_of(self, request: Request, principal: Principal) -> str | None:
         """Override to choose the tenant of an authenticated request; None derives it by the rules."""
         return None
-
-    async def _identify(self, entry: Entry, arrival: Arrival) -> tuple[Identity, str] | Problem:
-        principal = await entry.authenticate(arrival)
-        if isinstance(principal, Problem):
-            return principal
-        chosen = await self.tenant_of(arrival.request, principal)
-        if chosen is not None:
-            principal = msgspec.structs.replace(principal, tenant=chosen)
-        tenancy = await entry.tenancy(arrival, principal)
-        if isinstance(tenancy, Problem):
-            return tenancy
-        now_ms = entry.clock.realtime_ns() // NS_PER_MS
-        identity = Identity(
-            tenant=tenancy.tenant,
-            tier=tenancy.tier,
-            plan=tenancy.plan,
-            source=tenancy.source,
-            limit_key=tenancy.limit_key,
-            # Claims stay here: services are told subject and scopes, not the whole token.
-            principal=msgspec.structs.replace(principal, claims={})
-            if principal.claims
-            else principal,
-            request_id=arrival.request_id,
-            traceparent=arrival.traceparent,
-            client_ip=arrival.headers.get(CLIENT_IP, ""),
-            deadline_ms=now_ms + entry.config.limits.timeout_ms,
-        )
-        return identity, tenancy.shard
 
     def _shared(self) -> Entry:
         """Return what this class's requests share, built with the first of them."""
@@ -229,6 +280,23 @@ class GatewayEntrypoint(WorkerEntrypoint):
 def entrypoint(binding: str = "GATEWAY_DO") -> type[GatewayEntrypoint]:
     """Return the `Default` class of a Worker whose gateway objects are bound as `binding`."""
     return type("Default", (GatewayEntrypoint,), {"binding": binding})
+
+
+def place_of(tenancy: Tenancy, principal: Principal, *, client_ip: str) -> Place:
+    """Return where a caller of a tenant is served, and what is told there."""
+    standing = Standing(
+        tenant=tenancy.tenant,
+        tier=tenancy.tier,
+        plan=tenancy.plan,
+        source=tenancy.source,
+        limit_key=tenancy.limit_key,
+        # Claims stay here: services are told subject and scopes, not the whole token.
+        principal=msgspec.structs.replace(principal, claims={}, until_ns=None),
+        client_ip=client_ip,
+    )
+    return Place(
+        shard=tenancy.shard, standing=encode_standing(standing), until_ns=principal.until_ns
+    )
 
 
 async def fetch_jwks(url: str) -> JwksDocument:

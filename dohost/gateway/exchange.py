@@ -8,10 +8,13 @@ from urllib.parse import parse_qsl
 import msgspec
 from workers import Request, Response
 
-from dohost.gateway.identity import Identity
-from dohost.gateway.paths import CanonicalPath
+from dohost.gateway.caller import CONTEXT_HEADER
+from dohost.gateway.identity import Identity, decode_context
+from dohost.gateway.paths import BadPath, CanonicalPath, request_target
+from dohost.gateway.problems import problem
 
 NS_PER_MS = 1_000_000
+CONTEXT = CONTEXT_HEADER.lower()
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +37,28 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
         if not self.query_text:
             return {}
         return dict(parse_qsl(self.query_text, keep_blank_values=True, errors="replace"))
+
+
+def read_exchange(request: Request) -> Exchange | Response:
+    """Return what the entry point sent, or the refusal of a request that it did not send."""
+    headers = header_map(request)
+    context = headers.pop(CONTEXT, None)
+    if context is None:
+        told = problem("forbidden", "Requests reach the gateway through its entry point.")
+        return told.to_response()
+    identity = decode_context(context)
+    target = request_target(request.url)
+    path = target.path
+    if isinstance(path, BadPath):
+        return problem("bad-path", path.reason).to_response(request_id=identity.request_id)
+    return Exchange(
+        request=request,
+        identity=identity,
+        method=str(request.method),
+        path=path,
+        query_text=target.query_text,
+        headers=headers,
+    )
 
 
 def header_map(message: Request | Response) -> dict[str, str]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 import msgspec
 from workers import DurableObject, Request, Response
@@ -20,26 +19,21 @@ from workers import DurableObject, Request, Response
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
 from dohost.gateway.auth import authorise
 from dohost.gateway.builtin import BUILTINS, Found
-from dohost.gateway.caller import CONTEXT_HEADER
 from dohost.gateway.calls import Services
 from dohost.gateway.cors import cors_headers
-from dohost.gateway.exchange import Exchange, header_map
+from dohost.gateway.exchange import Exchange, read_exchange
 from dohost.gateway.forward import Answer, Bounds, forward, route_target
-from dohost.gateway.identity import Identity, decode_identity, local_identity
+from dohost.gateway.identity import Identity, local_identity
 from dohost.gateway.parts import Parts
-from dohost.gateway.paths import BadPath, CanonicalPath, canonical_path
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.python_calls import GatewayCalls, aggregate_calls
 from dohost.gateway.routes import NO_FACTS, Match, MethodNotAllowed, NotFound, RequestFacts
 from dohost.gateway.settings import settings_of
 from dohost.gateway.state import ObjectState
 from dohost.gateway.versions import ResolvedVersion
-from dohost.memo import Memo
 from dohost.telemetry import Log, stderr_log
 
 Header = tuple[str, str]
-TARGETS_MEMOISED_MAX = 2_048
-_TARGETS: Memo[tuple[CanonicalPath | BadPath, str]] = Memo(entries_max=TARGETS_MEMOISED_MAX)
 
 
 class Gateway(DurableObject):
@@ -67,23 +61,9 @@ class Gateway(DurableObject):
 
     async def fetch(self, request: Request) -> Response:
         """Answer one request that the entry point authenticated."""
-        context = request.headers.get(CONTEXT_HEADER)
-        if context is None:
-            return problem(
-                "forbidden", "Requests reach the gateway through its entry point."
-            ).to_response()
-        identity = decode_identity(context)
-        path, query_text = target_of_url(request.url)
-        if isinstance(path, BadPath):
-            return problem("bad-path", path.reason).to_response(request_id=identity.request_id)
-        exchange = Exchange(
-            request=request,
-            identity=identity,
-            method=str(request.method),
-            path=path,
-            query_text=query_text,
-            headers=header_map(request),
-        )
+        exchange = read_exchange(request)
+        if isinstance(exchange, Response):
+            return exchange
         response = await self.on_request(exchange) or await self._answer(exchange)
         return await self.on_response(exchange, response)
 
@@ -227,16 +207,6 @@ class Gateway(DurableObject):
             now_ns=self.clock.realtime_ns(),
             entropy=self.entropy,
         )
-
-
-def target_of_url(url: str) -> tuple[CanonicalPath | BadPath, str]:
-    """Return the canonical path and the query of a request's URL."""
-    return _TARGETS.get_or_make(url, lambda: _target_of_url(url))
-
-
-def _target_of_url(url: str) -> tuple[CanonicalPath | BadPath, str]:
-    parts = urlsplit(url)
-    return canonical_path(parts.path), parts.query
 
 
 def facts_of(exchange: Exchange) -> RequestFacts:

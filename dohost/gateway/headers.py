@@ -40,6 +40,7 @@ REQUEST_ID = re.compile(r"[\w\-]{8,128}", re.ASCII)
 TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 TRACESTATE_MEMBERS_MAX = 32
 SAMPLED = 0x01
+SAMPLED_FLAGS = f"{SAMPLED:02x}"
 
 
 class Trace(Struct, frozen=True, kw_only=True):
@@ -92,12 +93,14 @@ def request_id(inbound: str | None, *, clock: Clock, entropy: Entropy) -> str:
 
 def trace_of(headers: Mapping[str, str], *, entropy: Entropy) -> Trace:
     """Continue the inbound trace with a span of ours, or start one if it is absent or malformed."""
-    parent_id = nonzero_hex(entropy, 8)
-    inbound = parse_traceparent(headers.get("traceparent", ""))
+    given = headers.get("traceparent")
+    inbound = None if given is None else parse_traceparent(given)
+    # One draw for both ids: each is a system call.
+    drawn = entropy.token(8 if inbound else 24).hex()
+    parent_id = nonzero(drawn[-16:])
     if inbound is None:
-        flags = f"{SAMPLED:02x}"
-        trace_id = nonzero_hex(entropy, 16)
-        return Trace(trace_id=trace_id, parent_id=parent_id, flags=flags, tracestate=None)
+        trace_id = nonzero(drawn[:-16])
+        return Trace(trace_id=trace_id, parent_id=parent_id, flags=SAMPLED_FLAGS, tracestate=None)
     trace_id, flags = inbound
     state = headers.get("tracestate", "")
     members = [member.strip() for member in state.split(",") if member.strip()]
@@ -119,9 +122,9 @@ def parse_traceparent(text: str) -> tuple[str, str] | None:
     return trace_id, f"{int(flags, 16) & SAMPLED:02x}"
 
 
-def nonzero_hex(entropy: Entropy, size: int) -> str:
-    """Return random bytes in hex; all zeros, which is invalid, becomes 1."""
-    return (int.from_bytes(entropy.token(size), "big") or 1).to_bytes(size, "big").hex()
+def nonzero(digits: str) -> str:
+    """Return random digits; all zeros, which is invalid, becomes 1."""
+    return digits if digits.strip("0") else f"{1:0{len(digits)}}"
 
 
 def merge_vary(headers: Iterable[Header], names: Iterable[str]) -> list[Header]:

@@ -2,6 +2,9 @@
 
 The entry point strips `X-Gateway-Context` from what clients send and writes its own, so the gateway
 object believes it; a request without it did not come through the entry point and is refused.
+
+The header is `<request id> <traceparent> <deadline> <standing>`: what is new in each request, and then
+as JSON what stays the same for a caller, so that either side reads or writes that part once.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ from dohost.gateway.caller import Caller
 from dohost.gateway.config import GatewayConfig
 from dohost.gateway.config_tables import Tier
 from dohost.gateway.principal import Principal
+from dohost.memo import Memo
 
 NS_PER_MS = 1_000_000
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Who calls and for whom: the verdicts of authentication and tenancy."""
 
     tenant: str
@@ -28,9 +32,14 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     limit_key: str
     principal: Principal
+    client_ip: str
+
+
+class Identity(Standing, frozen=True, kw_only=True):
+    """A caller's standing in one request."""
+
     request_id: str
     traceparent: str
-    client_ip: str
     deadline_ms: int
 
     def caller(self) -> Caller:
@@ -66,15 +75,35 @@ def local_identity(
     )
 
 
-_decoder = msgspec.json.Decoder(Identity)
+STANDINGS_MEMOISED_MAX = 4_096
+_decoder = msgspec.json.Decoder(Standing)
+_known: Memo[Identity] = Memo(entries_max=STANDINGS_MEMOISED_MAX)
 
 
-def encode_identity(identity: Identity) -> str:
-    """Return the header's value: ASCII JSON on one line."""
-    text = msgspec.json.encode(identity)
+def encode_standing(standing: Standing) -> str:
+    """Return the part of the header that stays the same: ASCII JSON on one line."""
+    text = msgspec.json.encode(standing)
     return text.decode() if text.isascii() else json.dumps(json.loads(text))
 
 
-def decode_identity(text: str) -> Identity:
-    """Return the identity that `encode_identity` wrote."""
-    return _decoder.decode(text)
+def encode_context(standing: str, *, request_id: str, traceparent: str, deadline_ms: int) -> str:
+    """Return the header's value; `standing` is what `encode_standing` wrote."""
+    return f"{request_id} {traceparent} {deadline_ms} {standing}"
+
+
+def decode_context(text: str) -> Identity:
+    """Return the identity that `encode_context` wrote.
+
+    Raises: ValueError for a text that it did not write.
+    """
+    request_id, traceparent, deadline_ms, standing = text.split(" ", 3)
+    known = _known.get_or_make(standing, lambda: _decode_standing(standing))
+    return msgspec.structs.replace(
+        known, request_id=request_id, traceparent=traceparent, deadline_ms=int(deadline_ms)
+    )
+
+
+def _decode_standing(text: str) -> Identity:
+    standing = _decoder.decode(text)
+    fields = {name: getattr(standing, name) for name in standing.__struct_fields__}
+    return Identity(**fields, request_id="", traceparent="", deadline_ms=0)

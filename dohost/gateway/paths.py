@@ -9,9 +9,11 @@ leading "//", which some clients read as an authority. Empty segments further on
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from msgspec import Struct
+
+from dohost.memo import Memo
 
 # Most paths: nothing escaped, and no segment that begins with a dot.
 PLAIN = re.compile(r"(?:/(?!\.)[A-Za-z0-9_.~!$&'()*+,;=:@-]*)+")
@@ -34,6 +36,29 @@ class BadPath(Struct, frozen=True):
     """Why a path is refused (400)."""
 
     reason: str
+
+
+class RequestTarget(Struct, frozen=True):
+    """A request's URL behind its authority: what is asked for."""
+
+    path: CanonicalPath | BadPath
+    query_text: str
+
+
+URL_CHARS_MEMOISED_MAX = 1_024
+_targets: Memo[RequestTarget] = Memo(entries_max=4_096)
+
+
+def request_target(url: str) -> RequestTarget:
+    """Return the path in its canonical form, and the query, of an absolute URL."""
+    if len(url) > URL_CHARS_MEMOISED_MAX:
+        return _target_of(url)
+    return _targets.get_or_make(url, lambda: _target_of(url))
+
+
+def _target_of(url: str) -> RequestTarget:
+    parts = urlsplit(url)
+    return RequestTarget(canonical_path(parts.path), parts.query)
 
 
 def canonical_path(raw_path: str) -> CanonicalPath | BadPath:

@@ -9,7 +9,10 @@ from msgspec import Struct
 
 
 class Principal(Struct, frozen=True, kw_only=True):
-    """A caller. `tenant` and `tier` are what the credential says; `tenants.py` decides what holds."""
+    """A caller. `tenant` and `tier` are what the credential says; `tenants.py` decides what holds.
+
+    From `until_ns` on the credential has to be looked at again.
+    """
 
     kind: Literal["anonymous", "jwt", "api-key", "admin"]
     subject: str | None = None
@@ -19,6 +22,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     issuer: str | None = None
     key_id: str | None = None
     claims: Mapping[str, object] = {}
+    until_ns: int | None = None
 
     def has_scopes(self, required: tuple[str, ...]) -> bool:
         """True if every required scope was granted."""

@@ -30,6 +30,8 @@ _BODILESS = frozenset({"GET", "HEAD"})
 _REDIRECTS = frozenset({"follow", "error", "manual"})
 _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _NO_OPTIONS: FetchKwargs = {}
+# Options that a request keeps as fields of its own.
+_OWN = frozenset({"body", "headers", "method"})
 
 
 class Request(BodyMixin):
@@ -49,15 +51,19 @@ class Request(BodyMixin):
         GET or HEAD; OSError if the other request's body was used.
         """
         source = input if isinstance(input, Request) else None
-        self.url: str = normalize(str(input)) if source is None else source.url
-        self._options = (
-            _checked(options) if source is None else _checked({**source._options, **options})
-        )
-        self._cf: object = options.get("cf", None if source is None else source._cf)
-        method = options.get("method")
-        if method is None:
-            method = "GET" if source is None else source._method
-        self._method = _normal_method(str(method))
+        if source is None:
+            self.url: str = normalize(str(input))
+            self._options = _checked(options)
+            self._cf: object = options.get("cf")
+        else:
+            self.url = source.url
+            # Most copies change nothing but headers; the rest of the options is then the same.
+            is_like = options.keys() <= _OWN
+            self._options = source._options if is_like else _checked({**source._options, **options})
+            self._cf = options.get("cf", source._cf)
+        given = options.get("method")
+        method = str(given) if given is not None else "GET" if source is None else source._method
+        self._method = method if method in _NORMALIZED else _normal_method(method)
         headers = options.get("headers")
         self._raw_headers = ()
         if headers is None and source is not None:
