@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from workers import Request, Response
 
 from dohost.clock import ManualClock, SeededEntropy
@@ -93,10 +91,3 @@ class Bench:
 
     async def get(self, url: str = "http://localhost/") -> Response:
         return await self.host.fetch(Request(url))
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    await bench.host.drain(grace_s=1)
