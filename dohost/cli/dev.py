@@ -15,6 +15,7 @@ from dohost.cli.dev_session import DevFlags, serve
 from dohost.cli.dev_view import LOG_LEVELS, DevView
 from dohost.cli.project import Project, parse_vars, project_options
 from dohost.config import Overrides
+from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 
 
 class _Flags(TypedDict):
@@ -34,6 +35,8 @@ class _Flags(TypedDict):
     is_strict: bool
     evict_after_s: float
     has_eviction: bool
+    history_commits: int
+    history_hours: float
     is_watching: bool
     is_json: bool
     opens_browser: bool
@@ -82,6 +85,22 @@ class _Flags(TypedDict):
     "--no-evict", "has_eviction", flag_value=False, default=True, help="Keep objects in memory."
 )
 @click.option(
+    "--history-commits",
+    type=click.IntRange(min=0),
+    default=DEFAULT_LIMITS.commits_max,
+    show_default=True,
+    metavar="N",
+    help="How many commits of each object can at least be gone back to; 0: none.",
+)
+@click.option(
+    "--history-hours",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_LIMITS.age_max_s / 3600,
+    show_default=True,
+    metavar="HOURS",
+    help="After how long an object's past may be forgotten.",
+)
+@click.option(
     "--no-watch", "is_watching", flag_value=False, default=True, help="Don't reload on change."
 )
 @click.option("--json-logs", "is_json", is_flag=True, help="One JSON object per line, on stderr.")
@@ -105,6 +124,9 @@ def command(script: Path | None, *, project: Project, **flags: Unpack[_Flags]) -
         tls=_tls(flags["https_cert_path"], flags["https_key_path"]),
         is_strict=flags["is_strict"],
         evict_after_s=flags["evict_after_s"] if flags["has_eviction"] else None,
+        history=HistoryLimits(
+            commits_max=flags["history_commits"], age_max_s=round(flags["history_hours"] * 3600)
+        ),
         is_watching=flags["is_watching"],
         opens_browser=flags["opens_browser"],
     )

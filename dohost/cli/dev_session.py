@@ -32,6 +32,7 @@ from dohost.dev.reload import Reloader
 from dohost.dev.watch import Watched, watch, watched_by
 from dohost.errors import CallerError
 from dohost.runtime.host import Host, HostOptions, LoadFailed
+from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -45,6 +46,7 @@ class DevFlags(msgspec.Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None
     is_strict: bool
     evict_after_s: float | None
+    history: HistoryLimits = DEFAULT_LIMITS
     is_watching: bool
     opens_browser: bool
 
@@ -59,6 +61,7 @@ async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
         persist=persist,
         is_strict=flags.is_strict,
         evict_after_s=flags.evict_after_s,
+        history=flags.history,
         log=view.log,
     )
     async with running_host(options) as host:

@@ -65,7 +65,11 @@ class Actor:
             unique_key=object_class.unique_key, object_id=self.key.object_id, name=object_id.name
         )
         self.database = Database(
-            object_class.file_of(self.key.object_id), meta, strict=parts.is_strict
+            object_class.file_of(self.key.object_id),
+            meta,
+            strict=parts.is_strict,
+            clock=parts.clock,
+            history=parts.history,
         )
         self.line = CommitLine(parts.committer, self)
         self.storage = DurableObjectStorage(
@@ -76,6 +80,7 @@ class Actor:
             has_alarm_handler=object_class.alarm is not None,
         )
         self.storage.delete_all_deletes_alarm = object_class.delete_all_deletes_alarm
+        parts.alarms.found(self.key, self.storage.alarm_due_ms())
         self.state = DurableObjectState(self, object_id, self.storage, object_class.exports)
         self.context: contextvars.Context = object_class.context.copy()
         self.context.run(current_owner.set, self)

@@ -28,17 +28,22 @@ class AlarmRuns:
         if object_class is None:
             # Its class is not in the configuration now; the alarm stays for when it is again.
             return AlarmOutcome(AlarmEnd.host_failed)
-        actor = object_class.actor(DurableObjectId(key.object_id, name=key.name))
+        try:
+            actor = object_class.actor(DurableObjectId(key.object_id, name=key.name))
+        except HostError as error:
+            # The file can't be trusted or opened now; the alarm stays for when it can.
+            self._log_failure(key.object_id, error)
+            return AlarmOutcome(AlarmEnd.host_failed)
         run = _Run(actor, attempt, self._parts.clock.realtime_ns() // 1_000_000)
         reply = Reply(loop=self._parts.loop)
         actor.deliver(run.entry, _AlarmSink(actor, reply))
         try:
             await reply
         except HostError as error:
-            self._log_failure(actor, error)
+            self._log_failure(repr(actor), error)
             return AlarmOutcome(AlarmEnd.host_failed)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is retried
-            self._log_failure(actor, error)
+            self._log_failure(repr(actor), error)
             return AlarmOutcome(AlarmEnd.failed)
         return run.outcome
 
@@ -54,8 +59,8 @@ class AlarmRuns:
         actor.deliver(delete, _AlarmSink(actor, reply))
         await reply
 
-    def _log_failure(self, actor: Actor, error: BaseException) -> None:
-        self._parts.log.event("alarm.failed", level="error", object=repr(actor), error=str(error))
+    def _log_failure(self, label: str, error: BaseException) -> None:
+        self._parts.log.event("alarm.failed", level="error", object=label, error=str(error))
 
 
 class _Run:

@@ -154,6 +154,19 @@ class AlarmScheduler:
         )
         return None
 
+    def found(self, key: ObjectKey, due_ms: int | None) -> None:
+        """Take what an object's file says when it starts: its file may have been put back or brought in.
+
+        An index that is too early, or of no alarm at all, is corrected when it fires.
+        """
+        if due_ms is None:
+            return
+        entry = self._entries.get(key.address)
+        if entry is None or due_ms < entry.due_ms:
+            self._put(key, due_ms)
+            self._catalog.set_alarm(key, due_ms)
+            self._arm()
+
     def poll(self) -> None:
         """Start what is due now; called by the timer, and by tests that moved the clock."""
         now_ms = self._now_ms()

@@ -35,6 +35,7 @@ from dohost.runtime.tasks import spawn, task_factory
 from dohost.runtime.turns import Nesting
 from dohost.runtime.worker import Generation, in_context
 from dohost.storage.commit import SYNC_THREADS_MAX, Committer
+from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.telemetry import Log, stderr_log
 
 
@@ -50,6 +51,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     evict_after_s: float | None = 10.0
     open_objects_max: int = 2000
     reload_grace_s: float = 1.0
+    history: HistoryLimits = DEFAULT_LIMITS
     clock: Clock = SystemClock()
     entropy: Entropy = SystemEntropy()
     log: Log = msgspec.field(default_factory=stderr_log)
@@ -108,6 +110,7 @@ class Host:
             log=options.log,
             persist=options.persist,
             is_strict=options.is_strict,
+            history=options.history,
         )
         if self._outbound is not None:
             self._fetcher = GatedFetcher(self._outbound, loop)

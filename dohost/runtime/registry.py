@@ -34,6 +34,7 @@ from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.turns import Nesting, current_owner
 from dohost.storage.commit import Committer
+from dohost.storage.history import HistoryLimits
 from dohost.telemetry import Log
 
 SDK_ROOTS: tuple[type, ...] = (DurableObject, WorkerEntrypoint)
@@ -60,6 +61,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     log: Log
     persist: Path
     is_strict: bool
+    history: HistoryLimits
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):

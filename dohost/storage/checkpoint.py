@@ -1,8 +1,11 @@
 """Copying the write-ahead log back into the main file, off the loop and in small steps.
 
-A pass in a thread has a connection of its own and copies while the loop goes on writing; only when
+A pass in a thread has connections of its own and copies while the loop goes on writing; only when
 writers pause can it reach the end, and only then does SQLite start the log anew. So the runtime makes
 two passes in a thread and lets the object's own connection copy the short tail.
+
+Whatever is copied has been taken over into the object's history before. For that, a pass reads at one
+moment all the while: a checkpoint never goes beyond what a reader sees, whatever is written meanwhile.
 """
 
 from __future__ import annotations
@@ -12,26 +15,46 @@ from pathlib import Path
 import apsw
 
 from dohost.storage.connection import open_file
+from dohost.storage.history import HistoryLimits, opened_history
 
 
-def copy_in_thread(path: Path) -> None:
-    """Copy what can be copied, on a connection of its own; blocks.
+def copy_in_thread(path: Path, limits: HistoryLimits, *, now_s: int) -> None:
+    """Copy what can be copied, on connections of its own; blocks.
 
-    Raises: apsw.Error when the disk fails (nothing is lost: the log keeps what was not copied).
+    Raises: apsw.Error, OSError or HostError when the disk fails (nothing is lost: the log keeps what
+    was not copied).
     """
-    connection = open_file(path)
+    reader, copier = open_file(path), open_file(path)
     try:
         # A connection that has never read does not know that it is in WAL mode and copies nothing.
-        connection.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - runs the query
-        connection.execute("PRAGMA synchronous = normal")
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        copier.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - runs the query
+        copier.pragma("synchronous", "normal")
+        if limits.is_kept:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - begins to read
+            take_over(copier, path, limits, now_s=now_s)
+        copier.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     finally:
-        connection.close()
+        reader.close()
+        copier.close()
 
 
-def copy_tail(connection: apsw.Connection) -> bool:
+def take_over(
+    connection: apsw.Connection, path: Path, limits: HistoryLimits, *, now_s: int
+) -> None:
+    """Keep everything that is committed in the history; `connection` is in no transaction."""
+    frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    with opened_history(path) as history:
+        history.take_over(frames, limits=limits, now_s=now_s)
+
+
+def copy_tail(
+    connection: apsw.Connection, path: Path, limits: HistoryLimits, *, now_s: int
+) -> bool:
     """Copy the rest on the object's own connection; return whether the log starts anew now."""
     try:
+        if limits.is_kept:
+            take_over(connection, path, limits, now_s=now_s)
         pages, copied = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     except (apsw.LockedError, apsw.BusyError):
         # A cursor of user SQL is still reading, or a pass in a thread is: the next commit tries again.

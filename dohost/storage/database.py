@@ -20,6 +20,7 @@ from pathlib import Path
 
 import apsw
 
+from dohost.clock import Clock, SystemClock
 from dohost.errors import JsException, Quarantined, StorageFailure
 from dohost.storage import schema
 from dohost.storage.authorizer import Authorizer
@@ -27,7 +28,11 @@ from dohost.storage.checkpoint import copy_in_thread, copy_tail
 from dohost.storage.connection import Row, SQLiteValue, open_file, set_up, use_wal
 from dohost.storage.failures import constraints_violated, message_of, translate
 from dohost.storage.files import ObjectFiles
+from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
+from dohost.storage.log_file import read_header, signed_time
+from dohost.storage.restore import carry_out, committed_frames, order_path
 from dohost.storage.schema import ObjectMeta
+from dohost.storage.timeline import LogState
 
 __all__ = ["Database", "ObjectMeta"]
 
@@ -45,7 +50,15 @@ PAGE_BYTES = 4096
 class Database:
     """The file of one object. Raises Quarantined at once if the file exists and can't be trusted."""
 
-    def __init__(self, path: Path, meta: ObjectMeta, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        meta: ObjectMeta,
+        *,
+        strict: bool = False,
+        clock: Clock = SystemClock(),  # noqa: B008 - it has no state
+        history: HistoryLimits = DEFAULT_LIMITS,
+    ) -> None:
         self.path = path
         self.is_strict = strict
         self.authorizer = Authorizer()
@@ -57,6 +70,11 @@ class Database:
         self.critical: JsException | None = None
         self.on_critical: Callable[[JsException], None] = _ignore
         self._meta = meta
+        self._clock = clock
+        self.history = history
+        self._marked_s = 0
+        self._log_frames: int | None = None
+        self._copied_salt: str | None = None
         self._files = ObjectFiles(path)
         self._connection: apsw.Connection | None = None
         self._empty: apsw.Connection | None = None
@@ -107,7 +125,10 @@ class Database:
         """
         if not self.in_transaction or self.commits_held:
             return
+        now_s = self._now_s()
         try:
+            if now_s != self._marked_s:
+                self._mark_time(now_s)
             self._cursor.execute("COMMIT", prepare_flags=_HOST)
         except apsw.ConstraintError as error:
             self.rollback()
@@ -119,6 +140,7 @@ class Database:
             self.rollback()
             raise StorageFailure(message_of(error), outcome="unknown") from error
         self.in_transaction = False
+        self._marked_s = now_s
         self._inventory = schema.COMPLETE
 
     def rollback(self) -> None:
@@ -203,26 +225,40 @@ class Database:
     def delete_contents(self) -> None:
         """Discard the open transaction and empty everything in a new one, which stays open.
 
-        All cursors of user SQL must be closed. The alarm and the bookmark counter are the caller's.
+        All cursors of user SQL must be closed. The alarm is the caller's.
         """
         self.rollback()
         self.begin()
         schema.empty(self.execute)
 
+    def log_state(self) -> LogState:
+        """Return the log's header and how many of its frames are committed."""
+        header = read_header(self.path)
+        if header is None:
+            return LogState(header=None, frames=0)
+        if self._copied_salt is not None and header.salt != self._copied_salt:
+            # A big transaction has started the log anew and is not committed yet.
+            return LogState(header=header, frames=0)
+        if self._log_frames is None:
+            self._log_frames = committed_frames(self.path)
+        return LogState(header=header, frames=self._log_frames)
+
     def checkpoint_passive(self) -> None:
         """Copy the log into the main file; blocks, for a thread. Raises: apsw.Error."""
-        copy_in_thread(self.path)
+        copy_in_thread(self.path, self.history, now_s=self._now_s())
 
     def checkpoint_finish(self) -> None:
         """Copy the tail of the log on the loop; does nothing while a transaction is open."""
         if self._connection is None or self.is_closed or self.in_transaction:
             return
         try:
-            is_done = copy_tail(self._connection)
+            is_done = copy_tail(self._connection, self.path, self.history, now_s=self._now_s())
         except apsw.Error as error:
             raise StorageFailure(message_of(error), outcome="not-applied") from error
         if is_done:
             self.wal_pages = 0
+            header = read_header(self.path)
+            self._copied_salt = None if header is None else header.salt
 
     def close(self) -> None:
         """Close without a checkpoint; the log stays beside the file. Idempotent."""
@@ -249,6 +285,8 @@ class Database:
         if size <= 1:
             raise Quarantined(f"{self.path} has {size} bytes: its content is lost")
         try:
+            if os.path.lexists(order_path(self.path)):
+                carry_out(self.path, now_s=self._now_s())
             self._connect()
         except (apsw.NotADBError, apsw.CorruptError, apsw.IOError) as error:
             self.close()
@@ -276,8 +314,16 @@ class Database:
     def _rows(self, sql: str, bindings: Bindings) -> list[Row]:
         return self._cursor.execute(sql, bindings, prepare_flags=_HOST).fetchall()
 
+    def _now_s(self) -> int:
+        return self._clock.realtime_ns() // 1_000_000_000
+
+    def _mark_time(self, now_s: int) -> None:
+        """Let the first commit of each second say when it is, in a field that user SQL can't set."""
+        self._cursor.execute(f"PRAGMA user_version = {signed_time(now_s)}")
+
     def _note_log(self, connection: apsw.Connection, schema_name: str, pages: int) -> int:
-        self.wal_pages = pages
+        self.wal_pages = self._log_frames = pages
+        self._copied_salt = None
         return apsw.SQLITE_OK
 
 

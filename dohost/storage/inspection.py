@@ -17,11 +17,11 @@ import apsw
 import msgspec
 
 from dohost.errors import CallerError, Quarantined
+from dohost.storage.schema import ALARM
 
 ROWS_MAX = 1000
 STEPS_MAX = 50_000_000
 _STEPS_BETWEEN_CHECKS = 100_000
-_ALARM = 1
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ def facts(path: Path) -> FileFacts:
             alarms = _column(
                 connection,
                 "_cf_METADATA",
-                f"SELECT value FROM _cf_METADATA WHERE key = {_ALARM} AND value IS NOT NULL",
+                f"SELECT value FROM _cf_METADATA WHERE key = {ALARM} AND value IS NOT NULL",
             )
         except apsw.Error as error:
             raise Quarantined(f"{path} can't be read: {error}") from error

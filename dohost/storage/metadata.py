@@ -1,4 +1,4 @@
-"""The alarm and the bookmark counter of one object, as rows of its own file.
+"""The alarm of one object, as a row of its own file.
 
 The alarm is data like any other: it is written in the open transaction and rolled back with it. What
 is not data is held here: whether the alarm's handler is running (then the alarm is invisible until it is
@@ -14,14 +14,13 @@ from __future__ import annotations
 from typing import Literal
 
 from dohost.storage.database import Database
+from dohost.storage.schema import ALARM
 
 _SELECT = "SELECT value FROM _cf_METADATA WHERE key = ?"
 _UPSERT = (
     "INSERT INTO _cf_METADATA (key, value) VALUES (?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
-_ALARM = 1
-_BOOKMARK = 2
 
 Run = Literal["idle", "running", "rearmed"]
 
@@ -39,7 +38,7 @@ class Metadata:
 
     def due_ms(self) -> int | None:
         """Return the time in the file, also while its handler runs."""
-        due_ns = self._read(_ALARM)
+        due_ns = self._read(ALARM)
         return None if due_ns is None else due_ns // 1_000_000
 
     def read_alarm_ms(self) -> int | None:
@@ -52,20 +51,14 @@ class Metadata:
             # The same millisecond again is a new alarm, and the runtime has to hear of it.
             self._must_report = self._must_report or due_ms is not None
             self._run = "running" if due_ms is None else "rearmed"
-        self._write(_ALARM, None if due_ms is None else due_ms * 1_000_000)
+        self._write(ALARM, None if due_ms is None else due_ms * 1_000_000)
         self.alarm_changed = True
 
     def keep_alarm_ms(self, due_ms: int | None) -> None:
         """Write back the alarm that a discarded transaction had set; not a new alarm."""
         if due_ms != self.due_ms():
-            self._write(_ALARM, None if due_ms is None else due_ms * 1_000_000)
+            self._write(ALARM, None if due_ms is None else due_ms * 1_000_000)
             self.alarm_changed = True
-
-    def next_bookmark(self) -> int:
-        """Take the next number of the bookmark counter."""
-        count = (self._read(_BOOKMARK) or 0) + 1
-        self._write(_BOOKMARK, count)
-        return count
 
     def begin_run(self) -> None:
         """The alarm's handler starts."""

@@ -20,6 +20,10 @@ from dohost.storage.connection import Row
 
 FORMAT_VERSION = 1
 
+# Keys of _cf_METADATA; the first is workerd's.
+ALARM = 1
+RESTORED = 3
+
 TABLES = {
     "_cf_KV": "CREATE TABLE _cf_KV (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID",
     "_cf_METADATA": "CREATE TABLE _cf_METADATA (key INTEGER PRIMARY KEY, value BLOB)",

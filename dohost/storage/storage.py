@@ -28,11 +28,11 @@ from dohost.storage.arguments import (
     range_of,
 )
 from dohost.storage.awaitable import NO, NOTHING, YES, Completed
-from dohost.storage.bookmark import NO_RECOVERY, format_bookmark
 from dohost.storage.database import Database
 from dohost.storage.explicit import DELETE_ALL_IN_TRANSACTION, DurableObjectTransaction
 from dohost.storage.kv import KeyValue, SyncKvStorage
 from dohost.storage.metadata import Metadata
+from dohost.storage.recovery import Recovery
 from dohost.storage.sql import SqlStorage
 from dohost.storage.transaction import (
     StorageHost,
@@ -81,6 +81,7 @@ class DurableObjectStorage:
         self.is_constructing = False
         self.delete_all_deletes_alarm = True
         self._metadata = Metadata(database)
+        self._recovery = Recovery(database.path, database.history, database.log_state)
         self._kv = KeyValue(database)
         self.transactions = Transactions(database, self._metadata, host)
         self._sync_kv = SyncKvStorage(
@@ -235,18 +236,33 @@ class DurableObjectStorage:
     # Bookmarks ------------------------------------------------------------------------------
 
     def getCurrentBookmark(self) -> Completed[str]:
-        """Give a bookmark of now; later ones are greater as text."""
+        """Give a bookmark of now, with what the running turn has written; later ones are greater."""
         self._host.check_access()
-        self.transactions.before_write()
-        return Completed(format_bookmark(self._metadata.next_bookmark()))
+        if not self._database.exists:
+            self.transactions.before_write()
+        return Completed(self._recovery.current(is_writing=self._database.in_transaction))
 
     def getBookmarkForTime(self, time: int | float | datetime) -> Completed[str]:
-        """Refuse: there is no point-in-time recovery here yet."""
-        raise JsException(NO_RECOVERY)
+        """Give a bookmark of the last commit that was made before the second of `time` (ms or datetime).
+
+        Raises: JsException if the history does not reach back so far.
+        """
+        self._host.check_access()
+        time_s = milliseconds_of(time) // 1000
+        if not self._database.exists:
+            self.transactions.before_write()
+        return Completed(self._recovery.at_time(time_s))
 
     def onNextSessionRestoreBookmark(self, bookmark: str) -> Completed[str]:
-        """Refuse: there is no point-in-time recovery here yet."""
-        raise JsException(NO_RECOVERY)
+        """Let the next instance of this object begin with the state of `bookmark`; see `ctx.abort()`.
+
+        Gives a bookmark of the moment before that happens, which undoes it. The order is durable when
+        this returns, whatever becomes of the open transaction. Raises: JsException.
+        """
+        self._host.check_access()
+        if not self._database.exists:
+            self.transactions.before_write()
+        return Completed(self._recovery.restore_next(bookmark))
 
     # For the runtime ------------------------------------------------------------------------
 

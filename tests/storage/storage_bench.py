@@ -10,6 +10,7 @@ from dohost.clock import ManualClock
 from dohost.errors import JsException
 from dohost.storage.awaitable import NOTHING
 from dohost.storage.database import Database, ObjectMeta
+from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.storage.storage import DurableObjectStorage
 
 Result = TypeVar("Result")
@@ -59,15 +60,20 @@ class FakeHost:
 class StorageBench:
     """A storage, its file, and how to end turns, crash and come back."""
 
-    def __init__(self, directory: Path, **options: bool) -> None:
+    def __init__(
+        self, directory: Path, *, history: HistoryLimits = DEFAULT_LIMITS, **options: bool
+    ) -> None:
         self.path = directory / "v3" / "do" / META.unique_key / f"{OBJECT_ID}.sqlite"
         self.clock = ManualClock()
         self._strict = options.pop("strict", False)
+        self._history = history
         self._options = options
         self.open()
 
     def open(self) -> None:
-        self.database = Database(self.path, META, strict=self._strict)
+        self.database = Database(
+            self.path, META, strict=self._strict, clock=self.clock, history=self._history
+        )
         self.host = FakeHost(self.database)
         self.storage = DurableObjectStorage(
             self.database, self.host, clock=self.clock, **self._options

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from storage_bench import StorageBench
 
-from dohost.errors import JsException, JsTypeError
+from dohost.errors import JsTypeError
 
 
 async def test_an_alarm_is_set_read_and_deleted(bench: StorageBench) -> None:
@@ -244,23 +244,3 @@ async def test_delete_all_in_the_handler_does_not_save_the_current_alarm(
     bench.storage.finish_alarm_run(success=True)
     bench.end_turn()
     assert await bench.storage.getAlarm() is None
-
-
-async def test_bookmarks_increase_over_restarts_and_delete_all(bench: StorageBench) -> None:
-    bookmarks = []
-    for _ in range(3):
-        bookmarks.append(await bench.storage.getCurrentBookmark())
-        bench.end_turn()
-        bench.reopen()
-        await bench.storage.deleteAll()
-        bench.end_turn()
-    assert bookmarks[0] == "00000000-00000001-00000000-" + "0" * 32
-    assert sorted(set(bookmarks)) == bookmarks
-
-
-async def test_point_in_time_recovery_says_that_it_is_missing(bench: StorageBench) -> None:
-    message = r"storage back-end does not implement point-in-time recovery\."
-    with pytest.raises(JsException, match=message):
-        bench.storage.getBookmarkForTime(1)
-    with pytest.raises(JsException, match=message):
-        bench.storage.onNextSessionRestoreBookmark("x")
