@@ -31,9 +31,13 @@ RESERVED = frozenset(
         "constructor",
     }
 )
+# `fetch` and the handlers' names are ordinary on an RPC target; `dispose` is what its last stub runs.
+TARGET_RESERVED = frozenset({"constructor", "dispose", "dup"})
 
 
-def method_table(cls: type, *, roots: tuple[type, ...]) -> Mapping[str, Method]:
+def method_table(
+    cls: type, *, roots: tuple[type, ...], reserved: frozenset[str] = RESERVED
+) -> Mapping[str, Method]:
     """Return the functions of `cls` that may be called from outside, by name.
 
     `roots` are the SDK's own base classes: nothing that they define is callable.
@@ -47,7 +51,7 @@ def method_table(cls: type, *, roots: tuple[type, ...]) -> Mapping[str, Method]:
             if (
                 isinstance(attribute, FunctionType)
                 and not name.startswith("_")
-                and name not in RESERVED
+                and name not in reserved
             ):
                 table[name] = attribute
     return table
@@ -62,6 +66,13 @@ def refuse_method(cls: type, name: str, instance: object) -> JsException:
     if hasattr(cls, name) or name in getattr(instance, "__dict__", {}):
         return JsTypeError(f'The RPC receiver does not implement the method "{name}".')
     return JsTypeError(f"Method {name} does not exist")
+
+
+def refuse_target_method(name: str) -> JsException:
+    """Return the error for a name that an RPC target or a function does not have."""
+    if name in TARGET_RESERVED:
+        return JsTypeError(f"'{name}' is a reserved method and cannot be called over RPC.")
+    return JsTypeError(f'The RPC receiver does not implement the method "{name}".')
 
 
 def to_remote_error(error: BaseException, object_id: str | None) -> JsException:

@@ -32,7 +32,44 @@ class Dispatcher(Protocol):
         ...
 
 
-class DurableObjectStub(ByReference):
+class Fetcher(ByReference):
+    """Anything that requests and calls can be sent to: an object, a service."""
+
+    __slots__ = ()
+
+    def fetch(self, resource: str | Request, **options: object) -> Awaitable[Response]:
+        """Send a request to the `fetch` handler; what the handler raises is raised here."""
+        raise AssertionError("each kind of fetcher sends requests its own way")
+
+    def __getattr__(self, name: str) -> partial[Awaitable[object]]:
+        if name.startswith("__") and name.endswith("__"):
+            # Protocol look-ups (copy, pickle, inspect) must not become calls.
+            raise AttributeError(name)
+        return partial(self._call, name)
+
+    def _call(self, name: str, /, *args: object, **kwargs: object) -> Awaitable[object]:
+        raise AssertionError("each kind of fetcher makes calls its own way")
+
+
+class PassedFetcher(Fetcher):
+    """What arrives of a stub that was passed in a call: it works, but has no `id` and no `name`."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, target: Fetcher) -> None:
+        self._target = target
+
+    def fetch(self, resource: str | Request, **options: object) -> Awaitable[Response]:
+        return self._target.fetch(resource, **options)
+
+    def _call(self, name: str, /, *args: object, **kwargs: object) -> Awaitable[object]:
+        return self._target._call(name, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return "<Fetcher>"
+
+
+class DurableObjectStub(Fetcher):
     """Calls one Durable Object; `id` and `name` are its only attributes of its own."""
 
     def __init__(self, object_id: DurableObjectId, dispatcher: Dispatcher) -> None:
@@ -48,16 +85,9 @@ class DurableObjectStub(ByReference):
     _connected: object
 
     def fetch(self, resource: str | Request, **options: object) -> Awaitable[Response]:
-        """Send a request to the object's `fetch` handler; what the handler raises is raised here."""
         if options or type(resource) is not Request:
             resource = Request(resource, **options)  # type: ignore[arg-type] # checked by Request
         return self._dispatcher.fetch(self, resource)
-
-    def __getattr__(self, name: str) -> partial[Awaitable[object]]:
-        if name.startswith("__") and name.endswith("__"):
-            # Protocol look-ups (copy, pickle, inspect) must not become calls.
-            raise AttributeError(name)
-        return partial(self._call, name)
 
     def _call(self, name: str, /, *args: object, **kwargs: object) -> Awaitable[object]:
         if kwargs:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from workers.context import current_ctx
 from workers.entrypoint import DurableObjectAbort
 
 from dohost.errors import HostError, JsException
@@ -24,6 +25,7 @@ from dohost.gates import Batch, InputGate, OutputGate
 from dohost.objects.id import DurableObjectId
 from dohost.objects.rpc import Reply, to_remote_error
 from dohost.objects.state import DurableObjectState
+from dohost.runtime.calls import RpcSink
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.sections import Section
 from dohost.runtime.turns import NEUTRAL, Nesting, Sink, Turn, current_owner
@@ -59,6 +61,7 @@ class Actor:
         self._is_started = False
         self.is_alarm_running = False
         self._holds = 0
+        self._on_reset: list[Callable[[BaseException], None]] = []
         self._thread_id = threading.get_ident()
         self._is_recorded = False
         meta = ObjectMeta(
@@ -84,6 +87,7 @@ class Actor:
         self.state = DurableObjectState(self, object_id, self.storage, object_class.exports)
         self.context: contextvars.Context = object_class.context.copy()
         self.context.run(current_owner.set, self)
+        self.context.run(current_ctx.set, self.state)
 
     def __repr__(self) -> str:
         status = "reset" if self.broken else "evicted" if self.is_evicted else "running"
@@ -161,6 +165,8 @@ class Actor:
         self.gate.break_with(error)
         for turn in tuple(self.turns):
             turn.kill(error)
+        for on_reset in tuple(self._on_reset):
+            on_reset(error)
         last = self.line.latest()
         self.output.break_with(error)
         if last is None:
@@ -202,15 +208,26 @@ class Actor:
 
         future.add_done_callback(done, context=NEUTRAL)
 
-    def hold(self) -> Callable[[], None]:
-        """Keep this instance from being evicted until the returned function is called."""
+    def hold(self, on_reset: Callable[[BaseException], None] | None = None) -> Callable[[], None]:
+        """Keep this instance from being evicted until the returned function is called.
+
+        `on_reset` is called with the error if the instance is reset before.
+        """
         self._holds += 1
+        if on_reset is not None:
+            self._on_reset.append(on_reset)
 
         def release() -> None:
             self._holds -= 1
             self.last_active_s = self.loop.time()
+            if on_reset in self._on_reset:
+                self._on_reset.remove(on_reset)
 
         return release
+
+    def answers(self, reply: Reply) -> Sink:
+        """Return the sink through which the outcome of a call leaves this object."""
+        return RpcSink(self, reply)
 
     def abort(self, reason: str | None) -> NoReturn:
         """Reset the object and leave user code by an exception that it can't catch by accident."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
-from workers import Request, Response
-from workers.values import ByReference, JsDict
+from workers.values import JsDict
 
 from dohost.clock import Clock
-from dohost.config import DurableObjectBinding, ServiceBinding, WorkerConfig
+from dohost.config import DurableObjectBinding, WorkerConfig
 from dohost.errors import JsException
 from dohost.objects.namespace import DurableObjectNamespace
+from dohost.runtime.json_values import json_value
 from dohost.runtime.rate_limits import RateLimit
+from dohost.runtime.services import ServiceStub
+from dohost.runtime.worker import Generation
 
 
 class Env:
@@ -30,24 +32,6 @@ class Env:
         return f"<Env {' '.join(sorted(vars(self)))}>"
 
 
-class JsonObject(JsDict):
-    """A JSON variable that is an object; `to_py()` gives plain values, as on Cloudflare."""
-
-    __slots__ = ()
-
-    def to_py(self, **options: object) -> dict[str, object]:
-        return {name: _plain(value) for name, value in self.items()}
-
-
-class JsonArray(list[object]):
-    """A JSON variable that is an array."""
-
-    __slots__ = ()
-
-    def to_py(self, **options: object) -> list[object]:
-        return [_plain(value) for value in self]
-
-
 class Directory(Protocol):
     """Finds what bindings point at, in this process."""
 
@@ -57,44 +41,9 @@ class Directory(Protocol):
         """Return the namespace, or None if the worker that it belongs to is not here."""
         ...
 
-    def fetch_entrypoint(self, binding: ServiceBinding, request: Request) -> Awaitable[Response]:
-        """Send a request to another worker."""
+    def worker(self, name: str) -> Generation | None:
+        """Return the running code of a worker, or None if it is not here."""
         ...
-
-    def call_entrypoint(
-        self, binding: ServiceBinding, method: str, args: tuple[object, ...]
-    ) -> Awaitable[object]:
-        """Call a method of another worker's entrypoint."""
-        ...
-
-
-class ServiceStub(ByReference):
-    """A service binding: `fetch` and every other name are sent to the other worker."""
-
-    __slots__ = ("_binding", "_directory")
-
-    def __init__(self, binding: ServiceBinding, directory: Directory) -> None:
-        self._binding = binding
-        self._directory = directory
-
-    def fetch(self, resource: str | Request, **options: object) -> Awaitable[Response]:
-        """Send a request to the other worker's `fetch` handler."""
-        if options or type(resource) is not Request:
-            resource = Request(resource, **options)  # type: ignore[arg-type] # checked by Request
-        return self._directory.fetch_entrypoint(self._binding, resource)
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        return partial(self._call, name)
-
-    def _call(self, name: str, /, *args: object, **kwargs: object) -> Awaitable[object]:
-        if kwargs:
-            args = (*args, kwargs)
-        return self._directory.call_entrypoint(self._binding, name, args)
-
-    def __repr__(self) -> str:
-        return f"<ServiceStub {self._binding.service}>"
 
 
 class Unavailable:
@@ -121,7 +70,12 @@ def build_env(config: WorkerConfig, directory: Directory, clock: Clock) -> Env:
             "Make sure it is running locally."
         )
     for service in config.services:
-        bindings[service.binding] = ServiceStub(service, directory)
+        bindings[service.binding] = ServiceStub(
+            service.service,
+            partial(directory.worker, service.service),
+            entrypoint=service.entrypoint or "Default",
+            props=service.props,
+        )
     for limit in config.ratelimits:
         bindings[limit.name] = RateLimit(limit=limit.limit, period_s=limit.period, clock=clock)
     if config.version_metadata is not None:
@@ -129,19 +83,6 @@ def build_env(config: WorkerConfig, directory: Directory, clock: Clock) -> Env:
     for kind, name in _unsupported(config):
         bindings[name] = Unavailable(f"env.{name}: dohost has no local {kind} yet.")
     return Env(bindings)
-
-
-def json_value(value: object) -> object:
-    """Return a variable as Worker code sees it: text as str, objects and arrays with `to_py()`."""
-    if isinstance(value, Mapping):
-        return JsonObject({name: json_value(item) for name, item in value.items()})
-    if isinstance(value, (list, tuple)):
-        return JsonArray([json_value(item) for item in value])
-    return value
-
-
-def _plain(value: object) -> object:
-    return value.to_py() if isinstance(value, (JsonObject, JsonArray)) else value
 
 
 def _unsupported(config: WorkerConfig) -> list[tuple[str, str]]:

@@ -7,23 +7,27 @@ fail, the caller hears that instead. The chunks of a streamed response are held 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from workers import Response
-from workers.streams import ReadableStream
 from workers.values import clone
 
+from dohost.errors import DataCloneError
 from dohost.objects.rpc import Reply, to_remote_error
-from dohost.runtime.callbacks import wrap_for_call
+from dohost.runtime.moved_streams import StreamMover
+from dohost.runtime.origin import Origin
+from dohost.runtime.references import give
 
 if TYPE_CHECKING:
     from dohost.runtime.actor import Actor
 
 
 def copy_arguments(args: tuple[object, ...]) -> tuple[object, ...]:
-    """Return copies of a call's arguments, as the callee may keep and change them."""
-    return tuple([clone(value, wrap=wrap_for_call) for value in args])
+    """Return copies of a call's arguments, as the callee may keep and change them.
+
+    Raises: DataCloneError if they are not plain data; `references.lend` passes what can be passed.
+    """
+    return tuple([clone(value) for value in args])
 
 
 class RpcSink:
@@ -63,7 +67,10 @@ class RpcSink:
             barrier.add_callback(lambda failure: reply.reject(failure or error))
 
     def _convert(self, value: object) -> object:
-        return clone(value, wrap=wrap_for_call)
+        try:
+            return clone(value)
+        except DataCloneError:
+            return give(value, Origin(self._actor))
 
 
 class FetchSink(RpcSink):
@@ -76,21 +83,5 @@ class FetchSink(RpcSink):
             raise TypeError(
                 f"fetch() of a Durable Object must return a Response, not {type(value).__name__}"
             )
-        value.gate_body(self._held_stream)
+        value.gate_body(StreamMover(Origin(self._actor)).readable)
         return value
-
-    def _held_stream(self, stream: ReadableStream) -> ReadableStream:
-        """Return a stream whose chunks wait for the writes that were made before each was read."""
-        actor = self._actor
-        release = actor.hold()
-
-        async def chunks() -> AsyncIterator[bytes]:
-            try:
-                async for chunk in stream:
-                    if actor.barrier() is not None:
-                        await actor.committed_so_far()
-                    yield chunk
-            finally:
-                release()
-
-        return ReadableStream.from_async_iterable(chunks())

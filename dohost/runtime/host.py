@@ -14,26 +14,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
-from workers import Request, Response
+from workers import Request, Response, WorkerEntrypoint
 from workers.context import Fetcher
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
-from dohost.config import DurableObjectBinding, ServiceBinding, WorkerConfig
+from dohost.config import DurableObjectBinding, WorkerConfig
 from dohost.errors import JsException, ShuttingDown, UserCodeError
 from dohost.objects.namespace import DurableObjectNamespace
 from dohost.runtime.alarm_runs import AlarmRuns
 from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.bindings import build_env
-from dohost.runtime.calls import copy_arguments
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.eviction import Evictor
 from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.outgoing import GatedFetcher
 from dohost.runtime.registry import Code, ObjectClass, Parts
+from dohost.runtime.services import Exports, Loopback
 from dohost.runtime.tasks import spawn, task_factory
 from dohost.runtime.turns import Nesting
-from dohost.runtime.worker import Generation, in_context
+from dohost.runtime.worker import Generation
 from dohost.storage.commit import SYNC_THREADS_MAX, Committer
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.telemetry import Log, stderr_log
@@ -246,15 +246,27 @@ class Host:
                 f"entrypoint, {generation.config.main.name}.{generation.hint_for(missing)}"
             ]
         env = build_env(generation.config, self, self.options.clock)
-        generation.bind(env, self._fetcher, self.keep)
+        generation.bind(env, self._loopback(generation), self._fetcher, self.keep)
         return generation.check()
+
+    def _loopback(self, generation: Generation) -> Exports:
+        """Return `ctx.exports` of a worker: its entrypoints and its classes' namespaces."""
+        found: dict[str, object] = {}
+        for name, cls in generation.exports.items():
+            known = self._classes.get(generation.config.unique_key(name))
+            if known is not None:
+                found[name] = known.namespace
+            elif issubclass(cls, WorkerEntrypoint):
+                found[name] = Loopback(generation.config.name, lambda: generation, entrypoint=name)
+        if "Default" in found:
+            # JavaScript's name of the default export.
+            found["default"] = found["Default"]
+        return Exports(found)
 
     def _ensure_classes(self, generations: list[Generation]) -> None:
         for generation in generations:
-            config = generation.config
-            for binding in config.durable_objects:
-                if binding.script_name in (None, config.name):
-                    self._ensure_class(config, binding.class_name)
+            for class_name in generation.object_classes():
+                self._ensure_class(generation.config, class_name)
 
     def _ensure_class(self, config: WorkerConfig, class_name: str) -> ObjectClass:
         unique_key = config.unique_key(class_name)
@@ -269,20 +281,18 @@ class Host:
         return found
 
     def _swap_classes(self, generation: Generation) -> None:
-        config = generation.config
-        for binding in config.durable_objects:
-            if binding.script_name in (None, config.name):
-                found = self._ensure_class(config, binding.class_name)
-                code = Code(
-                    cls=generation.exports[binding.class_name],
-                    env=generation.env,
-                    exports=generation.exports,
-                    context=generation.context,
-                    delete_all_deletes_alarm=_has_flag(
-                        config, "delete_all_deletes_alarm", since="2026-02-24"
-                    ),
-                )
-                found.load(code, grace_s=self.options.reload_grace_s)
+        for class_name in generation.object_classes():
+            found = self._ensure_class(generation.config, class_name)
+            code = Code(
+                cls=generation.exports[class_name],
+                env=generation.env,
+                exports=generation.loopback,
+                context=generation.context,
+                delete_all_deletes_alarm=generation.has_flag(
+                    "delete_all_deletes_alarm", since="2026-02-24"
+                ),
+            )
+            found.load(code, grace_s=self.options.reload_grace_s)
 
     # Bindings (the directory behind `env`) ----------------------------------------------------
 
@@ -294,30 +304,9 @@ class Host:
         found = self._classes.get(f"{worker}-{binding.class_name}")
         return None if found is None else found.namespace
 
-    def fetch_entrypoint(self, binding: ServiceBinding, request: Request) -> Awaitable[Response]:
-        """Send a request through a service binding."""
-        target = self._generations.get(binding.service)
-        if target is None:
-            return _not_found_response(_not_found(binding.service))
-        coro = target.fetch(
-            request, entrypoint=binding.entrypoint or "Default", props=binding.props
-        )
-        return in_context(self.parts.loop, target, coro)  # type: ignore[return-value] # of the coroutine
-
-    def call_entrypoint(
-        self, binding: ServiceBinding, method: str, args: tuple[object, ...]
-    ) -> Awaitable[object]:
-        """Call a method through a service binding."""
-        target = self._generations.get(binding.service)
-        if target is None:
-            raise JsException(_not_found(binding.service))
-        coro = target.call(
-            method,
-            copy_arguments(args),
-            entrypoint=binding.entrypoint or "Default",
-            props=binding.props,
-        )
-        return in_context(self.parts.loop, target, coro)
+    def worker(self, name: str) -> Generation | None:
+        """Return the running code of a worker, or None if it is not in this process."""
+        return self._generations.get(name)
 
     def spawn(self, make: Callable[[], Awaitable[object]], *, name: str) -> asyncio.Task[object]:
         """Run host work in a plain task with a clean context."""
@@ -326,23 +315,6 @@ class Host:
             return await make()
 
         return spawn(self.parts.loop, run(), name=name)
-
-
-def _has_flag(config: WorkerConfig, flag: str, *, since: str) -> bool:
-    """Return whether a compatibility flag is on: by name, or by the configured date."""
-    if flag in config.compatibility_flags:
-        return True
-    is_off = f"no_{flag}" in config.compatibility_flags
-    # ISO dates compare as text; without a date a worker gets today's behaviour.
-    return not is_off and (config.compatibility_date or since) >= since
-
-
-def _not_found(service: str) -> str:
-    return f'Worker "{service}" not found. Make sure it is running locally.'
-
-
-async def _not_found_response(text: str) -> Response:
-    return Response(text, status=503)
 
 
 def _unload(generations: list[Generation]) -> None:

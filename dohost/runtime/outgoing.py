@@ -8,7 +8,7 @@ use it first; only the response crosses back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from workers import Request, Response
 from workers.context import Fetcher
@@ -16,6 +16,16 @@ from workers.context import Fetcher
 from dohost.gates import Batch
 from dohost.runtime.tasks import spawn
 from dohost.runtime.turns import current_owner
+
+
+def when_durable(go: Callable[[], None], fail: Callable[[BaseException], None]) -> None:
+    """Run `go` when every confirmed write of the running object is durable: now, if it is."""
+    owner = current_owner.get()
+    barrier = None if owner is None else owner.barrier()
+    if barrier is None:
+        go()
+    else:
+        barrier.add_callback(lambda error: go() if error is None else fail(error))
 
 
 class GatedFetcher:

@@ -20,7 +20,7 @@ import msgspec
 from workers import DurableObject, Request, Response, WorkerEntrypoint
 
 from dohost.clock import Clock, Entropy
-from dohost.errors import HostError, JsException, JsTypeError
+from dohost.errors import DataCloneError, HostError, JsException, JsTypeError
 from dohost.gates import Batch
 from dohost.objects.id import DurableObjectId, IdFactory
 from dohost.objects.namespace import DurableObjectNamespace
@@ -32,6 +32,7 @@ from dohost.runtime.alarms import AlarmInfo, AlarmScheduler
 from dohost.runtime.calls import FetchSink, RpcSink, copy_arguments
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
+from dohost.runtime.references import lend
 from dohost.runtime.turns import Nesting, current_owner
 from dohost.storage.commit import Committer
 from dohost.storage.history import HistoryLimits
@@ -173,13 +174,36 @@ class ObjectClass:
         """Start an RPC call on the object of `stub` now."""
         reply = Reply(loop=self.parts.loop)
         if args:
-            args = copy_arguments(args)
+            try:
+                args = copy_arguments(args)
+            except DataCloneError:
+                return self._call_lending(stub, method, args)
         self._leave_caller(
             reply,
             lambda: self._enter(
                 stub, reply, lambda actor: self._deliver_call(actor, method, args, reply)
             ),
         )
+        return reply
+
+    def _call_lending(
+        self, stub: DurableObjectStub, name: str, args: tuple[object, ...]
+    ) -> Awaitable[object]:
+        """Start an RPC call whose arguments are not plain data: stubs and streams among them."""
+        reply = Reply(loop=self.parts.loop)
+        copies, loan = lend(args, is_worker=False)
+
+        def deliver(actor: Actor) -> None:
+            method = self._methods.get(name) if self.has_rpc else None
+            sink = RpcSink(actor, reply)
+            actor.deliver(
+                lambda: (
+                    self._refuse(name, actor) if method is None else method(actor.instance, *copies)
+                ),
+                loan.until(sink),
+            )
+
+        self._leave_caller(reply, lambda: self._enter(stub, reply, deliver))
         return reply
 
     def fetch(self, stub: DurableObjectStub, request: Request) -> Awaitable[Response]:

@@ -38,6 +38,7 @@ class TurnOwner(Protocol):
     gate: InputGate
     context: contextvars.Context
     turns: set[Turn]
+    nesting: Nesting
 
     def barrier(self) -> Batch | None:
         """Return what an output that is produced now has to wait for."""
@@ -49,6 +50,14 @@ class TurnOwner(Protocol):
 
     def turn_ended(self) -> None:
         """Note that a turn is over; called after it left `turns`."""
+        ...
+
+    def hold(self, on_reset: Callable[[BaseException], None] | None = None) -> Callable[[], None]:
+        """Keep the instance from being evicted until the returned function is called."""
+        ...
+
+    def answers(self, reply: Reply) -> Sink:
+        """Return the sink through which the outcome of a call leaves the object."""
         ...
 
 

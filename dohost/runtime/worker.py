@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import ModuleType
 
 from workers import DurableObject, Request, Response
 from workers.context import Fetcher, current_ctx, current_env, outbound
-from workers.values import clone
 
 from dohost.config import WorkerConfig
 from dohost.errors import HandlerMissing, UserCodeError
 from dohost.objects.rpc import method_table, refuse_method, to_remote_error
-from dohost.runtime.callbacks import wrap_for_call
+from dohost.runtime.json_values import JsonObject, json_object
 from dohost.runtime.loader import WorkerCode
+from dohost.runtime.loans import Loan
+from dohost.runtime.origin import Origin
+from dohost.runtime.references import arguments_move, copy_result
 from dohost.runtime.registry import SDK_ROOTS
 
 Exports = Mapping[str, type]
@@ -58,35 +61,56 @@ class Generation:
         self.module: ModuleType = self.code.load()
         self.exports: Exports = _exports(self.module)
         self.env: object = None
+        self.loopback: object = None
         self.context = contextvars.Context()
         self._entrypoints: dict[str, type] = {}
         self._fetcher: Fetcher | None = None
         self._keep: Callable[[Awaitable[object]], None] = _not_bound
         self._default_ctx: ExecutionContext | None = None
+        self._moves_arguments = not self.has_flag("rpc_params_dup_stubs", since="2026-01-20")
 
     def bind(
-        self, env: object, fetcher: Fetcher | None, keep: Callable[[Awaitable[object]], None]
+        self,
+        env: object,
+        exports: object,
+        fetcher: Fetcher | None,
+        keep: Callable[[Awaitable[object]], None],
     ) -> None:
         """Give the code its bindings; done once, before its first event."""
         self.env = env
         self._fetcher = fetcher
         self._keep = keep
-        self._default_ctx = ExecutionContext(keep, {}, self.exports)
+        self.loopback = exports
+        self._default_ctx = ExecutionContext(keep, JsonObject(), exports)
         self.context.run(self.enter)
+
+    def has_flag(self, flag: str, *, since: str) -> bool:
+        """Return whether a compatibility flag is on: by name, or by the configured date."""
+        config = self.config
+        if flag in config.compatibility_flags:
+            return True
+        is_off = f"no_{flag}" in config.compatibility_flags
+        # ISO dates compare as text; without a date a worker gets today's behaviour.
+        return not is_off and (config.compatibility_date or since) >= since
 
     def hint_for(self, missing: list[str]) -> str:
         """Return what to do about classes that are there but not exported."""
         hidden = [name for name in missing if isinstance(getattr(self.module, name, None), type)]
         return f" Add {', '.join(map(repr, hidden))} to its __all__." if hidden else ""
 
-    def missing_classes(self) -> list[str]:
-        """Return the bound Durable Object classes that the main module does not export."""
+    def object_classes(self) -> list[str]:
+        """Return the classes that have objects here: bound, or with storage by a migration alone."""
         bound = [
             binding.class_name
             for binding in self.config.durable_objects
             if binding.script_name in (None, self.config.name)
         ]
-        return [name for name in bound if name not in self.exports]
+        unbound = [name for name in self.config.classes if name in self.exports]
+        return list(dict.fromkeys((*bound, *unbound)))
+
+    def missing_classes(self) -> list[str]:
+        """Return the bound Durable Object classes that the main module does not export."""
+        return [name for name in self.object_classes() if name not in self.exports]
 
     def check(self) -> list[str]:
         """Ask the main module's own `check(env)`, if it has one, what is wrong with its settings."""
@@ -98,6 +122,8 @@ class Generation:
         current_env.set(self.env)
         current_ctx.set(self._default_ctx)
         outbound.set(self._fetcher)
+        if self._moves_arguments:
+            arguments_move.set(True)
 
     async def fetch(
         self,
@@ -126,27 +152,42 @@ class Generation:
         return result
 
     async def call(
-        self, method: str, args: tuple[object, ...], *, entrypoint: str, props: Mapping[str, object]
+        self,
+        method: str,
+        args: tuple[object, ...],
+        *,
+        entrypoint: str,
+        props: Mapping[str, object],
+        loan: Loan | None,
     ) -> object:
-        """Call an RPC method of an entrypoint; errors come as a caller on the other side sees them."""
-        cls = self._entrypoint(entrypoint)
-        instance = cls(self._context_for(props), self.env)
+        """Call an RPC method of an entrypoint; results and errors come as the other side sees them.
+
+        `args` are copies; `loan` has the stubs among them, if there are any.
+        """
         try:
+            cls = self._entrypoint(entrypoint)
+            ctx = self._context_for(props, loan)
+            current_ctx.set(ctx)
+            instance = cls(ctx, self.env)
             function = method_table(cls, roots=SDK_ROOTS).get(method)
             if function is None:
                 raise refuse_method(cls, method, instance)
             result = function(instance, *args)
             if isinstance(result, Awaitable):
                 result = await result
-            return clone(result, wrap=wrap_for_call)
+            return copy_result(result, Origin(None, hold=None if loan is None else loan.hold))
         except Exception as error:  # whatever user code raises crosses as a remote error
             raise to_remote_error(error, None) from error
 
-    def _context_for(self, props: Mapping[str, object] | None) -> ExecutionContext:
-        if not props:
+    def _context_for(
+        self, props: Mapping[str, object] | None, loan: Loan | None = None
+    ) -> ExecutionContext:
+        if not props and loan is None:
             assert self._default_ctx is not None, "a generation is bound before its first event"
             return self._default_ctx
-        return ExecutionContext(self._keep, props, self.exports)
+        keep = self._keep if loan is None else partial(_keep_with, loan, self._keep)
+        # A copy for each event: what one does to its props is not another's business.
+        return ExecutionContext(keep, json_object(props or {}), self.loopback)
 
     def _entrypoint(self, name: str) -> type:
         cls = self.exports.get(name)
@@ -158,13 +199,14 @@ class Generation:
         return cls
 
 
-def in_context(
-    loop: asyncio.AbstractEventLoop,
-    generation: Generation,
-    coro: Coroutine[object, object, object],
-) -> asyncio.Task[object]:
-    """Run a stateless event in a plain task, in a context of its worker's own."""
-    return asyncio.Task(coro, loop=loop, context=generation.context.copy())
+def _keep_with(
+    loan: Loan, keep: Callable[[Awaitable[object]], None], awaitable: Awaitable[object]
+) -> None:
+    """Keep background work of an event, and until its end the stubs that the event duplicated."""
+    release = loan.hold()
+    future = asyncio.ensure_future(awaitable)
+    future.add_done_callback(lambda _: release())
+    keep(future)
 
 
 def _exports(module: ModuleType) -> Exports:

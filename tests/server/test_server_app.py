@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 import pytest
 from server_loopback import echo, serving, until
 from workers import Request, Response
-from workers.streams import ReadableStream, TransformStream
+from workers.streams import ReadableStream
+from workers.writable import TransformStream
 
 from dohost.errors import CallerError, Overloaded
 from dohost.server.limits import Limits

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 import pytest
 from server_loopback import echo, serving, until
 from workers import Request, Response
-from workers.streams import ReadableStream, TransformStream
+from workers.streams import ReadableStream
+from workers.writable import TransformStream
 
 from dohost.server.outbound import Outbound
 

@@ -185,7 +185,7 @@ def test_bytes_are_shared_and_mutable_buffers_are_not() -> None:
     assert clone(memoryview(content)[::2]) == b"02"
 
 
-def test_platform_objects_cross_as_they_are() -> None:
+def test_platform_objects_need_a_wrapper_as_well() -> None:
     for value in (
         Request("http://x/"),
         Response("x"),
@@ -194,7 +194,9 @@ def test_platform_objects_cross_as_they_are() -> None:
         Headers(),
         ReadableStream(),
     ):
-        assert clone([value])[0] is value
+        assert clone([value], wrap=lambda given: given)[0] is value
+        with pytest.raises(DataCloneError, match="could not be cloned"):
+            clone([value], refusal=STORAGE_REFUSAL)
 
 
 def test_functions_and_targets_need_a_wrapper() -> None:

@@ -19,8 +19,9 @@ from workers.headers import Headers
 from workers.request import Request
 from workers.response import FetchResponse, Response
 from workers.rpc import RpcTarget, python_from_rpc, python_to_rpc
-from workers.streams import ReadableStream, TransformStream
+from workers.streams import ReadableStream
 from workers.websocket import WebSocket, WebSocketPair
+from workers.writable import TransformStream
 
 __all__ = [
     "Blob",

@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlsplit
 from workers.entrypoint import WorkerEntrypoint
 from workers.request import Request
 from workers.response import Response
-from workers.streams import TransformStream, WritableStreamDefaultWriter
 from workers.values import JsDict
 from workers.websocket import WebSocket, WebSocketPair
+from workers.writable import TransformStream, WritableStreamDefaultWriter
 
 # What ASGI calls a scope or an event is an open mapping of values of any type.
 Message = MutableMapping[str, object]

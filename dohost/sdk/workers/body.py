@@ -18,7 +18,7 @@ from workers.formdata import FormData, parse_form
 from workers.headers import Headers
 from workers.streams import ReadableStream
 from workers.url_object import URLSearchParams
-from workers.values import ArrayBuffer, Transferable, Uint8Array
+from workers.values import ArrayBuffer, StreamMover, Transferable, Uint8Array
 
 if TYPE_CHECKING:
     from workers.fetchtypes import Body
@@ -104,6 +104,11 @@ class BodyMixin(Transferable):
             raise OSError(USED)
         self._is_used = True
         return content
+
+    def _move(self, streams: StreamMover) -> Content:
+        """Use the body up and return it for the other side of a call; a stream is moved there."""
+        content = self._take()
+        return content.transfer(streams) if isinstance(content, ReadableStream) else content
 
     def _duplicate(self) -> Content:
         """Return the content for a clone; a stream is split in two. Raises: OSError if used."""

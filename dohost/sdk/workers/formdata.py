@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from dohost.errors import JsTypeError
 from workers.blob import Blob, File
-from workers.values import Transferable
+from workers.values import StreamMover, Transferable
 
 FormDataValue = str | Blob | File
 _FIELDS_MAX = 10_000
@@ -80,6 +80,9 @@ class FormData(MutableMapping[str, FormDataValue], Transferable):
     @property
     def js_object(self) -> FormData:
         return self
+
+    def transfer(self, streams: StreamMover) -> FormData:
+        return FormData(self)
 
     def encode(self) -> tuple[bytes, str]:
         """Return the form as multipart/form-data and the content type with its boundary."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol, TypeVar, overload
 
 from dohost.errors import JsTypeError
-from workers.values import Transferable
+from workers.values import StreamMover, Transferable
 
 Default = TypeVar("Default")
 Pairs = list[tuple[str, str]]
@@ -176,6 +176,9 @@ class Headers(Transferable):
         if not self._cookies:
             return list(self._fields.values())
         return [*self._fields.values(), *self._cookies]
+
+    def transfer(self, streams: StreamMover) -> Headers:
+        return self.copy()
 
     def copy(self) -> Headers:
         """Return mutable headers with the same fields."""

@@ -19,7 +19,7 @@ from workers.formdata import FormData
 from workers.headers import HasItems, Headers
 from workers.streams import ReadableStream
 from workers.url import normalize
-from workers.values import JsDict
+from workers.values import JsDict, StreamMover
 
 RawHeaders = HasItems | Iterable[tuple[bytes, bytes]] | Iterable[tuple[str, str]]
 
@@ -175,13 +175,19 @@ class Request(BodyMixin):
 
     def clone(self) -> Request:
         """Return a copy that can be read on its own. Raises: OSError if the body was used."""
-        content = self._duplicate()
+        return self._twin(self._duplicate())
+
+    def _twin(self, content: Content) -> Request:
         twin = Request.from_host(self._method, self.url, self._raw_headers, None)
         twin._content = content
         twin._headers = None if self._headers is None else self._headers.copy()
         twin._cf = self._cf
         twin._options = self._options
         return twin
+
+    def transfer(self, streams: StreamMover) -> Request:
+        """Move the request to the other side of a call; its body is used up here."""
+        return self._twin(self._move(streams))
 
     def host_body(self) -> bytes | ReadableStream | None:
         """Use the body up and return it for sending. Raises: OSError if it was used."""

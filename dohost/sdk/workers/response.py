@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import overload
 
-from dohost.errors import JsRangeError, JsTypeError
+from dohost.errors import DataCloneError, JsRangeError, JsTypeError
 from workers.body import TEXT, BodyMixin, extract
 from workers.fetchtypes import Body
 from workers.formdata import FormData
 from workers.headers import Headers, HeadersInit
 from workers.streams import ReadableStream
 from workers.url import normalize
+from workers.values import StreamMover
 from workers.websocket import WebSocket
 
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -146,6 +147,14 @@ class FetchResponse(BodyMixin):
         if self.status >= 400:
             side = "Client" if self.status < 500 else "Server"
             raise OSError(f"{self.status} {side} Error: {self.status_text} for url: {self.url}")
+
+    def transfer(self, streams: StreamMover) -> Response:
+        """Move the response to the other side of a call; its body is used up here."""
+        if self.web_socket is not None:
+            raise DataCloneError("A response to a WebSocket handshake cannot be sent over RPC.")
+        twin = self._like(self)
+        twin._content = self._move(streams)
+        return twin
 
     # What a host reads -------------------------------------------------------------------------
 

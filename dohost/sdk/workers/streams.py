@@ -1,9 +1,7 @@
-"""Byte streams with backpressure: ReadableStream, and the pipe that user code writes into.
+"""Byte streams with backpressure: the side that is read.
 
 A `ReadableStream` pulls: its source (any async iterator of bytes) produces the next chunk only when a
-reader asks for it, so a slow reader slows the source. A `TransformStream` is a pipe between a writer
-and a reader of the same loop: a write starts when it is called, awaited or not, and its awaitable
-completes when a reader has taken the chunk.
+reader asks for it, so a slow reader slows the source.
 
 Invariants: (1) one reader at a time holds the lock; (2) chunks come out in the order they went in, each
 once; (3) after the end, an error or `cancel` the source is closed and no more is pulled from it.
@@ -16,15 +14,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable
-from typing import Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from dohost.errors import JsTypeError
-from workers.values import ArrayBuffer, JsDict, Transferable
+from workers.values import ArrayBuffer, JsDict, StreamMover, Transferable
+
+if TYPE_CHECKING:
+    from workers.writable import WritableStream
 
 LOCKED = "This ReadableStream is currently locked to a reader."
-WRITER_LOCKED = "This WritableStream is currently locked to a writer."
-WRITER_CLOSED = "This WritableStream has been closed."
 RELEASED = "This reader has been released."
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """A source that wants to know why it is given up."""
+
+    def cancel(self, reason: object) -> Awaitable[None] | None: ...
 
 
 class ReadableStream(Transferable):
@@ -73,6 +79,21 @@ class ReadableStream(Transferable):
         self._lock()
         fork = _Fork(self)
         return [ReadableStream(fork.branch(0)), ReadableStream(fork.branch(1))]
+
+    @property
+    def source(self) -> AsyncIterator[bytes] | None:
+        """Where chunks come from, for a host that moves the stream; None at the end."""
+        return self._source
+
+    def transfer(self, streams: StreamMover) -> ReadableStream:
+        """Move the stream to the other side of a call; this one stays locked."""
+        if self._is_locked:
+            raise JsTypeError("The ReadableStream has been locked to a reader.")
+        if self.is_disturbed:
+            raise JsTypeError("The ReadableStream has already been read.")
+        self._lock()
+        self.is_disturbed = True
+        return streams.readable(ReadableStream(self._source))
 
     async def pipeTo(self, destination: WritableStream) -> None:
         """Write all of this stream to `destination`, then close it; an error aborts it."""
@@ -127,8 +148,10 @@ class ReadableStream(Transferable):
     async def _cancel(self, reason: object) -> None:
         self.is_disturbed = True
         source, self._source = self._source, None
-        if isinstance(source, _PipeReader):
-            source.pipe.cancel(reason)
+        if isinstance(source, Cancellable):
+            cancelled = source.cancel(reason)
+            if cancelled is not None:
+                await cancelled
         elif source is not None and hasattr(source, "aclose"):
             await source.aclose()
 
@@ -220,180 +243,6 @@ class _Fork:
             mine.clear()
             if all(self._ended):
                 await self._stream._cancel(None)
-
-
-class TransformStream:
-    """An identity transform: what is written to `writable` is read from `readable`."""
-
-    __slots__ = ("readable", "writable")
-
-    def __init__(self) -> None:
-        pipe = _Pipe()
-        self.readable = ReadableStream(_PipeReader(pipe))
-        self.writable = WritableStream(pipe)
-
-
-class WritableStream(Transferable):
-    """The end of a TransformStream that takes chunks."""
-
-    __slots__ = ("_is_locked", "_pipe")
-
-    def __init__(self, pipe: _Pipe) -> None:
-        self._pipe = pipe
-        self._is_locked = False
-
-    @property
-    def locked(self) -> bool:
-        return self._is_locked
-
-    def getWriter(self) -> WritableStreamDefaultWriter:
-        """Lock the stream to a new writer. Raises: JsTypeError if it is locked."""
-        if self._is_locked:
-            raise JsTypeError(WRITER_LOCKED)
-        self._is_locked = True
-        return WritableStreamDefaultWriter(self, self._pipe)
-
-    def abort(self, reason: object = None) -> Awaitable[None]:
-        if self._is_locked:
-            raise JsTypeError(WRITER_LOCKED)
-        return self._pipe.abort(reason)
-
-    def close(self) -> Awaitable[None]:
-        if self._is_locked:
-            raise JsTypeError(WRITER_LOCKED)
-        return self._pipe.close()
-
-
-class WritableStreamDefaultWriter:
-    """Writes chunks; each call acts at once and returns what completes when it is done."""
-
-    __slots__ = ("_pipe", "_stream")
-
-    def __init__(self, stream: WritableStream, pipe: _Pipe) -> None:
-        self._stream = stream
-        self._pipe = pipe
-
-    def write(self, chunk: bytes | memoryview) -> Awaitable[None]:
-        """Queue a chunk; the awaitable completes when a reader took it.
-
-        Raises: JsTypeError for text, or after close; what `cancel` or `abort` gave as the reason.
-        """
-        return self._pipe.write(chunk)
-
-    def close(self) -> Awaitable[None]:
-        """End the stream after the chunks written so far; completes when they were read."""
-        return self._pipe.close()
-
-    def abort(self, reason: object = None) -> Awaitable[None]:
-        """Drop what was not read yet; the reader gets `reason` as an error."""
-        return self._pipe.abort(reason)
-
-    def releaseLock(self) -> None:
-        self._stream._is_locked = False
-
-
-class _Pipe:
-    """The queue between a writer and a reader: chunks with the future of each write."""
-
-    __slots__ = ("_failure", "_is_closed", "_reader", "_writes")
-
-    def __init__(self) -> None:
-        # The chunk None is the end of the stream.
-        self._writes: deque[tuple[bytes | None, asyncio.Future[None]]] = deque()
-        self._reader: asyncio.Future[None] | None = None
-        self._failure: BaseException | None = None
-        self._is_closed = False
-
-    def write(self, chunk: bytes | memoryview) -> asyncio.Future[None]:
-        if isinstance(chunk, str):
-            raise JsTypeError(
-                "This TransformStream is being used as a byte stream, but received a string on its "
-                "writable side. If you wish to write a string, you'll probably want to explicitly "
-                "UTF-8-encode it with TextEncoder."
-            )
-        return self._queue(bytes(chunk))
-
-    def close(self) -> asyncio.Future[None]:
-        done = self._queue(None)
-        self._is_closed = True
-        return done
-
-    def abort(self, reason: object) -> asyncio.Future[None]:
-        self.cancel(reason)
-        done = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
-
-    def cancel(self, reason: object) -> None:
-        """Fail every write that waits and every later one; the first reason stays."""
-        if self._failure is None:
-            self._failure = _as_error(reason)
-        while self._writes:
-            _, done = self._writes.popleft()
-            if not done.done():
-                done.set_exception(self._failure)
-        self._wake()
-
-    async def take(self) -> bytes | None:
-        """Return the next chunk, None at the end; waits for a write. Cancel-safe."""
-        while True:
-            if self._writes:
-                chunk, done = self._writes.popleft()
-                if not done.done():
-                    done.set_result(None)
-                return chunk
-            if self._failure is not None:
-                raise self._failure
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-
-    def _queue(self, chunk: bytes | None) -> asyncio.Future[None]:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # A write that nobody awaits may fail without a complaint, as the reader hears the failure.
-        done.add_done_callback(_note_failure)
-        if self._failure is not None:
-            done.set_exception(self._failure)
-        elif self._is_closed:
-            done.set_exception(JsTypeError(WRITER_CLOSED))
-        else:
-            self._writes.append((chunk, done))
-            self._wake()
-        return done
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-
-class _PipeReader:
-    """The source of a TransformStream's readable side."""
-
-    __slots__ = ("pipe",)
-
-    def __init__(self, pipe: _Pipe) -> None:
-        self.pipe = pipe
-
-    def __aiter__(self) -> _PipeReader:
-        return self
-
-    async def __anext__(self) -> bytes:
-        chunk = await self.pipe.take()
-        if chunk is None:
-            raise StopAsyncIteration
-        return chunk
-
-
-def _note_failure(done: asyncio.Future[None]) -> None:
-    if not done.cancelled():
-        done.exception()
-
-
-def _as_error(reason: object) -> BaseException:
-    if isinstance(reason, asyncio.CancelledError):
-        return JsTypeError("The stream was aborted because its writer was cancelled.")
-    if isinstance(reason, BaseException):
-        return reason
-    return JsTypeError("The stream was cancelled." if reason is None else str(reason))
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

@@ -6,8 +6,9 @@ difference between 1.0 and 1, dicts come out as `JsDict` with string keys, bytes
 `memoryview`, aliases and cycles inside one value stay what they are.
 
 Invariants: (1) no mutable container of the input is reachable from the output; (2) `clone` is a pure
-function but for `wrap`, which turns functions and RPC targets into stubs; (3) a refused value raises
-before anything was sent. Speed matters (each call copies its arguments and its result), so scalars and
+function but for `wrap`, which turns functions and RPC targets into stubs and moves platform objects, so
+without `wrap` a value may be copied again after a refusal; (3) a refused value raises before anything
+was sent. Speed matters (each call copies its arguments and its result), so scalars and
 flat dicts leave before any bookkeeping starts. This file must not know what a Request or a stub is: such
 classes derive from `Transferable` or `ByReference`.
 """
@@ -17,9 +18,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from dohost.errors import DataCloneError, JsException, JsRangeError
+
+if TYPE_CHECKING:
+    from workers.streams import ReadableStream
+    from workers.writable import WritableStream
 
 SAFE_INTEGER_MAX = 2**53 - 1
 CLONE_BYTES_MAX = 32 * 1024 * 1024
@@ -35,9 +40,21 @@ _FLAT_TEXT_MAX = 64 * 1024
 
 
 class Transferable:
-    """A platform object (Request, Blob, stream, …) that crosses a call as itself."""
+    """A platform object (Request, Blob, stream, …) that crosses a call, but never goes into storage."""
 
     __slots__ = ()
+
+    def transfer(self, streams: StreamMover) -> Transferable:
+        """Return what arrives on the other side; a body or a stream is moved there, not copied."""
+        raise DataCloneError(RPC_REFUSAL)
+
+
+class StreamMover(Protocol):
+    """How the two kinds of streams get to the other side of a call."""
+
+    def readable(self, stream: ReadableStream) -> ReadableStream: ...
+
+    def writable(self, stream: WritableStream) -> WritableStream: ...
 
 
 class ByReference:
@@ -120,8 +137,8 @@ def clone(
 ) -> object:
     """Return the copy of `value` that the other side of a call, or storage, sees.
 
-    `wrap` turns a function, RPC target or stub into what the other side holds; without it these are
-    refused like any foreign object. `refusal` is the message for foreign objects.
+    `wrap` turns a function, RPC target, stub or platform object into what the other side holds; without
+    it these are refused like any foreign object. `refusal` is the message for foreign objects.
 
     Raises: TypeError for tuple, bytearray and awaitables at any depth; DataCloneError for foreign
     objects; JsRangeError for nesting deeper than the stack; JsException above 32 MiB.
@@ -292,29 +309,36 @@ class _Copy:
             case tuple() | bytearray():
                 self.unsendable(key)
             case _:
-                raise DataCloneError(self.refusal)
+                raise self.refused(key)
 
     def unsendable(self, value: object) -> NoReturn:
         raise TypeError(f"{type(value)} cannot be sent over RPC.")
 
     def foreign(self, value: object) -> object:
         """Copy what has no copier of its own: platform objects, subclasses, functions."""
-        if isinstance(value, Transferable):
-            return value
+        if isinstance(value, (Transferable, ByReference)):
+            return self.reference(value)
         for base, copier in _COPIERS.items():
             if isinstance(value, base):
                 return copier(self, value)
-        if isinstance(value, ByReference):
-            return self.reference(value)
         if inspect.isawaitable(value):
             raise TypeError(f"Awaitable {value!r} cannot be sent over RPC.")
         if callable(value) and not isinstance(value, type):
             return self.reference(value)
-        raise DataCloneError(self.refusal)
+        raise self.refused(value)
+
+    def refused(self, value: object) -> DataCloneError:
+        error = DataCloneError(self.refusal)
+        # The message is the recorded one, which names nothing; people see the note below it.
+        error.add_note(
+            f'Could not serialize object of type "{type(value).__name__}". '
+            "This type does not support serialization."
+        )
+        return error
 
     def reference(self, value: object) -> object:
         if self.wrap is None:
-            raise DataCloneError(self.refusal)
+            raise self.refused(value)
         known = self.seen.get(id(value))
         if known is None:
             known = self.seen[id(value)] = self.wrap(value)
