@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from dohost.config.lines import KeyPath
-from dohost.config.model import Migration, StorageFlavour
+from dohost.config.model import ClassRename, Migration, StorageFlavour
 from dohost.config.sections import Placed
 from dohost.config.shape import Findings
 
@@ -76,16 +76,41 @@ class _Export(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     storage: str = "sqlite"
     state: str | None = None
+    renamed_to: str | None = None
+    transfer_from: str | None = None
 
 
-def evaluate_exports(placed: Placed) -> Classes:
-    """Return the classes that `exports` declares live."""
-    exports = msgspec.convert(placed.value, Mapping[str, _Export])
-    return {
+def evaluate_exports(placed: Placed) -> tuple[tuple[Migration, ...], Classes]:
+    """Return what `exports` says of earlier classes, and the classes that it declares live.
+
+    The first is one migration without a tag: `exports` is a state to be reached, not a list of steps,
+    so it is compared with the data at every start.
+    """
+    exports = {
+        name: export
+        for name, export in msgspec.convert(placed.value, Mapping[str, _Export]).items()
+        if export.type == "durable-object"
+    }
+    classes: Classes = {
         name: "kv" if export.storage == "legacy-kv" else "sqlite"
         for name, export in exports.items()
-        if export.type == "durable-object" and export.state in _LIVE_STATES
+        if export.state in _LIVE_STATES
     }
+    migration = Migration(
+        tag="",
+        deleted_classes=tuple(name for name, each in exports.items() if each.state == "deleted"),
+        renamed_classes=tuple(
+            ClassRename(from_class=name, to_class=each.renamed_to)
+            for name, each in exports.items()
+            if each.state == "renamed" and each.renamed_to is not None
+        ),
+        transferred_classes=tuple(
+            ClassRename(from_class=name, to_class=name, from_script=each.transfer_from)
+            for name, each in exports.items()
+            if each.state == "expecting-transfer" and each.transfer_from is not None
+        ),
+    )
+    return (migration,) if migration != Migration(tag="") else (), classes
 
 
 def declares_objects(placed: Placed) -> bool:

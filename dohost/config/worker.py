@@ -198,7 +198,8 @@ def _lifecycle(section: Section, findings: Findings) -> Lifecycle:
                 "`migrations` and `exports` are mutually exclusive. Choose one or the other to "
                 "declare your Durable Object lifecycle, but not both.",
             )
-        return Lifecycle(classes=evaluate_exports(exports))
+        steps, classes = evaluate_exports(exports)
+        return Lifecycle(migrations=steps, classes=classes)
     if migrations is None:
         return Lifecycle()
     steps, classes = evaluate_migrations(migrations, findings)

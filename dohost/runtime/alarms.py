@@ -167,6 +167,11 @@ class AlarmScheduler:
             self._catalog.set_alarm(key, due_ms)
             self._arm()
 
+    def forget_namespace(self, unique_key: str) -> None:
+        """Drop every alarm of a namespace whose objects are gone."""
+        for address in [each for each in self._entries if each[0] == unique_key]:
+            del self._entries[address]
+
     def poll(self) -> None:
         """Start what is due now; called by the timer, and by tests that moved the clock."""
         now_ms = self._now_ms()

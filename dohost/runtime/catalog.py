@@ -38,6 +38,9 @@ SET_ALARM = (
 )
 CLEAR_ALARM = "DELETE FROM alarms WHERE unique_key = ? AND object_id = ?"
 
+FORGET_OBJECTS = "DELETE FROM objects WHERE unique_key = ?"
+FORGET_ALARMS = "DELETE FROM alarms WHERE unique_key = ?"
+
 
 class ObjectKey(msgspec.Struct, frozen=True):
     """What names one object on this host: its namespace's unique key, its id, and its name if known."""
@@ -58,9 +61,10 @@ Row = tuple[str | int | None, ...]
 class Changes:
     """What the next transaction writes; of several changes to one alarm the last one counts."""
 
-    __slots__ = ("alarms", "durable", "objects")
+    __slots__ = ("alarms", "durable", "namespaces", "objects")
 
     def __init__(self, durable: asyncio.Future[None]) -> None:
+        self.namespaces: list[Row] = []
         self.objects: list[Row] = []
         self.alarms: dict[tuple[str, str], Row | None] = {}
         self.durable = durable
@@ -69,6 +73,8 @@ class Changes:
         """Return what to execute, each statement once for all its rows."""
         alarms = self.alarms
         grouped: list[tuple[str, list[Row]]] = [
+            (FORGET_OBJECTS, self.namespaces),
+            (FORGET_ALARMS, self.namespaces),
             (ADD_OBJECT, self.objects),
             (SET_ALARM, [row for row in alarms.values() if row is not None]),
             (CLEAR_ALARM, [address for address, row in alarms.items() if row is None]),
@@ -141,6 +147,12 @@ class Catalog:
         """Forget an alarm; harmless if it is forgotten late."""
         changes = self._next()
         changes.alarms[key.address] = None
+        return changes.durable
+
+    def forget_namespace(self, unique_key: str) -> asyncio.Future[None]:
+        """Forget every object and alarm of a namespace; the future is done when that is durable."""
+        changes = self._next()
+        changes.namespaces.append((unique_key,))
         return changes.durable
 
     def _next(self) -> Changes:

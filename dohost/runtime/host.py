@@ -19,7 +19,7 @@ from workers.context import Fetcher
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
 from dohost.config import DurableObjectBinding, WorkerConfig
-from dohost.errors import JsException, ShuttingDown, UserCodeError
+from dohost.errors import HostError, JsException, ShuttingDown, UserCodeError
 from dohost.objects.namespace import DurableObjectNamespace
 from dohost.runtime.alarm_runs import AlarmRuns
 from dohost.runtime.alarms import AlarmScheduler
@@ -27,7 +27,9 @@ from dohost.runtime.bindings import build_env
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.eviction import Evictor
+from dohost.runtime.layout import Layout, read_layout, write_layout
 from dohost.runtime.lock import DataDirLock, LockInfo
+from dohost.runtime.migrations import Plan, has_objects, move_deleted, plan_migrations
 from dohost.runtime.outgoing import GatedFetcher
 from dohost.runtime.registry import Code, ObjectClass, Parts
 from dohost.runtime.services import Exports, Loopback
@@ -76,6 +78,7 @@ class Host:
         self._executor = ThreadPoolExecutor(SYNC_THREADS_MAX, thread_name_prefix="dohost")
         self._nesting = Nesting()
         self._classes: dict[str, ObjectClass] = {}
+        self._layout = Layout()
         self._generations: dict[str, Generation] = {}
         self._primary: Generation | None = None
         self._failure: Exception = ShuttingDown("no code has been loaded yet")
@@ -89,6 +92,8 @@ class Host:
     async def start(self, info: LockInfo) -> None:
         """Take the data directory (raises `DataDirLocked` at once if another process has it)."""
         options = self.options
+        # First of all: a directory of a newer format is not even locked.
+        self._layout = read_layout(options.persist)
         self._lock.acquire(info)
         loop = asyncio.get_running_loop()
         loop.set_task_factory(task_factory(self._nesting))  # type: ignore[arg-type] # a Turn is a task by protocol
@@ -124,11 +129,23 @@ class Host:
 
     async def load(self, workers: tuple[WorkerConfig, ...]) -> None:
         """Run the code and settings of `workers`, the primary first; raises `LoadFailed` and changes nothing."""
+        before = self._layout
         try:
+            plan = await asyncio.to_thread(self._plan, workers)
+            self._layout = plan.layout
             generations = self._load_generations(workers)
         except LoadFailed as failure:
+            self._layout = before
             self._failure = failure
             raise
+        if plan.layout != before:
+            try:
+                await self._migrate(plan)
+            except OSError as error:
+                # Nothing has been noted as done: the next load does it again.
+                self._layout = before
+                _unload(generations)
+                raise LoadFailed((f"A migration could not be carried out: {error}",)) from error
         old = self._generations
         self._generations = {generation.config.name: generation for generation in generations}
         is_first = self._primary is None
@@ -218,6 +235,32 @@ class Host:
 
     # Loading --------------------------------------------------------------------------------
 
+    def _plan(self, workers: tuple[WorkerConfig, ...]) -> Plan:
+        persist = self.options.persist
+        try:
+            return plan_migrations(
+                self._layout, workers, lambda unique_key: has_objects(persist, unique_key)
+            )
+        except UserCodeError as error:
+            raise LoadFailed((str(error),)) from error
+
+    async def _migrate(self, plan: Plan) -> None:
+        """Do what migrations say, in an order that a crash at any point lets be repeated."""
+        parts, log = self.parts, self.options.log
+        for deletion in plan.deletions:
+            found = self._classes.pop(deletion.unique_key, None)
+            if found is not None:
+                await found.close(HostError(f"The class {deletion.class_name} was deleted."))
+            moved = await asyncio.to_thread(move_deleted, parts.persist, deletion)
+            parts.alarms.forget_namespace(deletion.unique_key)
+            await parts.catalog.forget_namespace(deletion.unique_key)
+            if moved is not None:
+                text = f"the objects of {deletion.class_name} were deleted; a backup is in {moved}"
+                log.event("migration.applied", tag=deletion.tag, did=text)
+        await asyncio.to_thread(write_layout, parts.persist, plan.layout)
+        for step in plan.steps:
+            log.event("migration.applied", worker=step.worker, tag=step.tag, did=step.text)
+
     def _load_generations(self, workers: tuple[WorkerConfig, ...]) -> list[Generation]:
         generations: list[Generation] = []
         problems: list[str] = []
@@ -253,7 +296,7 @@ class Host:
         """Return `ctx.exports` of a worker: its entrypoints and its classes' namespaces."""
         found: dict[str, object] = {}
         for name, cls in generation.exports.items():
-            known = self._classes.get(generation.config.unique_key(name))
+            known = self._classes.get(self._layout.unique_key(generation.config.name, name))
             if known is not None:
                 found[name] = known.namespace
             elif issubclass(cls, WorkerEntrypoint):
@@ -269,7 +312,7 @@ class Host:
                 self._ensure_class(generation.config, class_name)
 
     def _ensure_class(self, config: WorkerConfig, class_name: str) -> ObjectClass:
-        unique_key = config.unique_key(class_name)
+        unique_key = self._layout.unique_key(config.name, class_name)
         found = self._classes.get(unique_key)
         if found is None:
             found = self._classes[unique_key] = ObjectClass(
@@ -292,6 +335,7 @@ class Host:
                     "delete_all_deletes_alarm", since="2026-02-24"
                 ),
             )
+            found.class_name = class_name
             found.load(code, grace_s=self.options.reload_grace_s)
 
     # Bindings (the directory behind `env`) ----------------------------------------------------
@@ -301,7 +345,7 @@ class Host:
     ) -> DurableObjectNamespace | None:
         """Return the namespace that `binding` means, or None if its worker is not in this process."""
         worker = binding.script_name or own.name
-        found = self._classes.get(f"{worker}-{binding.class_name}")
+        found = self._classes.get(self._layout.unique_key(worker, binding.class_name))
         return None if found is None else found.namespace
 
     def worker(self, name: str) -> Generation | None:

@@ -16,6 +16,7 @@ from dohost.clock import SystemEntropy
 from dohost.config import WorkerConfig
 from dohost.errors import CallerError, JsException, Quarantined
 from dohost.objects.id import IdFactory
+from dohost.runtime.layout import read_layout
 from dohost.storage.inspection import FileFacts, Table, facts, query
 
 _ID_LENGTH = 64
@@ -48,10 +49,11 @@ class Inspector:
         self._directory = persist / "v3" / "do"
         self._live = live
         self._keys: dict[str, str] = {}
+        layout = read_layout(persist)
         for worker in workers:
             names = [*worker.classes, *(item.class_name for item in worker.durable_objects)]
             for name in names:
-                self._keys.setdefault(name, worker.unique_key(name))
+                self._keys.setdefault(name, layout.unique_key(worker.name, name))
 
     def objects(self, class_name: str | None = None) -> list[ObjectInfo]:
         """Return every object that has a file, by class and name.

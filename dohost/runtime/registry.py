@@ -89,6 +89,7 @@ class ObjectClass:
         self.namespace = DurableObjectNamespace(self.ids, self, label=class_name)
         self.actors: dict[str, Actor] = {}
         self._unsettled: dict[str, Batch] = {}
+        self._end: HostError | None = None
         self._retiring: dict[Actor, list[Callable[[], None]]] = {}
         self._directory = parts.persist / "v3" / "do" / unique_key
 
@@ -128,10 +129,12 @@ class ObjectClass:
         return self._directory / f"{object_id}.sqlite"
 
     def actor(self, object_id: DurableObjectId) -> Actor:
-        """Return the object's live instance; makes it if there is none."""
+        """Return the object's live instance; makes it if there is none. Raises: HostError."""
         key = object_id.toString()
         actor = self.actors.get(key)
         if actor is None:
+            if self._end is not None:
+                raise self._end
             actor = self.actors[key] = Actor(self, object_id)
             actor.last_active_s = self.parts.loop.time()
             unsettled = self._unsettled.get(key)
@@ -155,6 +158,17 @@ class ObjectClass:
             del self.actors[actor.key.object_id]
         for resume in self._retiring.pop(actor, ()):
             self.parts.loop.call_soon(resume)
+
+    async def close(self, error: HostError) -> None:
+        """End every object, for good and with all files closed; later calls get `error`."""
+        self._end = error
+        for actor in tuple(self.actors.values()):
+            actor.reset(error)
+        while self._unsettled:
+            waiter = self.parts.loop.create_future()
+            batch = next(iter(self._unsettled.values()))
+            batch.add_callback(lambda _, waiter=waiter: waiter.set_result(None))  # type: ignore[misc] # one argument
+            await waiter
 
     def is_retiring(self, actor: Actor) -> bool:
         """Return whether `actor` runs old code and ends as soon as it is idle."""

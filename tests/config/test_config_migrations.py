@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dohost.config import ClassRename, Migration
 from dohost.config.migrations import evaluate_exports, evaluate_migrations
 from dohost.config.sections import Placed
 from dohost.config.shape import Findings
@@ -56,11 +57,22 @@ def test_an_impossible_step_is_a_problem(step: dict[str, object], message: str) 
     assert problems == [message]
 
 
-def test_only_live_exports_are_classes() -> None:
+def test_only_live_exports_are_classes_and_the_others_a_migration() -> None:
     exports = {
         "A": {"type": "durable-object"},
         "B": {"type": "durable-object", "storage": "legacy-kv", "state": "created"},
         "C": {"type": "durable-object", "state": "deleted"},
         "D": {"type": "worker"},
+        "E": {"type": "durable-object", "state": "renamed", "renamed_to": "A"},
+        "F": {"type": "durable-object", "state": "expecting-transfer", "transfer_from": "other"},
+        "G": {"type": "durable-object", "state": "transferred", "transferred_to": "other"},
     }
-    assert evaluate_exports(Placed(path=("exports",), value=exports)) == {"A": "sqlite", "B": "kv"}
+    (migration,), classes = evaluate_exports(Placed(path=("exports",), value=exports))
+    assert classes == {"A": "sqlite", "B": "kv", "F": "sqlite"}
+    assert migration == Migration(
+        tag="",
+        deleted_classes=("C",),
+        renamed_classes=(ClassRename(from_class="E", to_class="A"),),
+        transferred_classes=(ClassRename(from_class="F", to_class="F", from_script="other"),),
+    )
+    assert evaluate_exports(Placed(path=("exports",), value={"D": {"type": "worker"}})) == ((), {})
