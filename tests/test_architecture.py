@@ -45,7 +45,7 @@ READS_A_CLOCK = frozenset(
 READS_THE_ENVIRONMENT = frozenset({"os.environ", "os.environb", "os.getenv", "os.putenv"})
 OWNERS = {
     "aiohttp": ("server",),
-    "aiosqlite": ("runtime/catalog.py",),
+    "aiosqlite": ("runtime/catalog.py", "simulators/files.py"),
     "apsw": ("storage",),
     "click": ("cli", "dev"),
     "dotenv": ("config",),

@@ -106,6 +106,12 @@ def _object_row(item: DurableObjectBinding, running: Collection[str]) -> Binding
 
 
 def _local_rows(worker: WorkerConfig) -> Iterator[BindingRow]:
+    simulated: list[tuple[str, str | None, str]] = [
+        *((kv.binding, kv.id, "KV Namespace") for kv in worker.kv_namespaces),
+        *((d1.binding, d1.database_name, "D1 Database") for d1 in worker.d1_databases),
+    ]
+    for binding, name, resource in simulated:
+        yield BindingRow(binding=_named(binding, name), resource=resource)
     for item in worker.ratelimits:
         detail = f"{item.limit} requests/{item.period}s"
         yield BindingRow(binding=_named(item.name, detail), resource="Rate Limit")
@@ -118,9 +124,7 @@ def _local_rows(worker: WorkerConfig) -> Iterator[BindingRow]:
 def _simulated_elsewhere(worker: WorkerConfig) -> Iterator[BindingRow]:
     """Rows of what wrangler simulates and dohost only names."""
     named: list[tuple[str, str | None, str]] = [
-        *((item.binding, item.id, "KV Namespace") for item in worker.kv_namespaces),
         *((item.binding, item.bucket_name, "R2 Bucket") for item in worker.r2_buckets),
-        *((item.binding, item.database_name, "D1 Database") for item in worker.d1_databases),
         *((item.binding, item.queue, "Queue") for item in worker.queue_producers),
     ]
     if worker.assets is not None and worker.assets.binding is not None:

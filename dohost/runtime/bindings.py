@@ -16,6 +16,7 @@ from dohost.runtime.json_values import json_value
 from dohost.runtime.rate_limits import RateLimit
 from dohost.runtime.services import ServiceStub
 from dohost.runtime.worker import Generation
+from dohost.simulators.resources import Resources
 
 
 class Env:
@@ -60,7 +61,9 @@ class Unavailable:
         raise JsException(self._why)
 
 
-def build_env(config: WorkerConfig, directory: Directory, clock: Clock) -> Env:
+def build_env(
+    config: WorkerConfig, directory: Directory, *, clock: Clock, resources: Resources
+) -> Env:
     """Return the `env` of one worker."""
     bindings: dict[str, object] = {name: json_value(value) for name, value in config.vars.items()}
     for durable in config.durable_objects:
@@ -80,15 +83,17 @@ def build_env(config: WorkerConfig, directory: Directory, clock: Clock) -> Env:
         bindings[limit.name] = RateLimit(limit=limit.limit, period_s=limit.period, clock=clock)
     if config.version_metadata is not None:
         bindings[config.version_metadata] = JsDict(id="local", tag="", timestamp="0")
+    for kv in config.kv_namespaces:
+        bindings[kv.binding] = resources.kv_namespace(kv.id or kv.binding)
+    for d1 in config.d1_databases:
+        bindings[d1.binding] = resources.d1_database(d1.database_id or d1.binding)
     for kind, name in _unsupported(config):
         bindings[name] = Unavailable(f"env.{name}: dohost has no local {kind} yet.")
     return Env(bindings)
 
 
 def _unsupported(config: WorkerConfig) -> list[tuple[str, str]]:
-    found = [("KV namespace", kv.binding) for kv in config.kv_namespaces]
-    found += [("R2 bucket", r2.binding) for r2 in config.r2_buckets]
-    found += [("D1 database", d1.binding) for d1 in config.d1_databases]
+    found = [("R2 bucket", r2.binding) for r2 in config.r2_buckets]
     found += [("queue", queue.binding) for queue in config.queue_producers]
     found += [(other.kind, other.binding) for other in config.unsupported]
     return found

@@ -30,12 +30,13 @@ from dohost.runtime.eviction import Evictor
 from dohost.runtime.layout import Layout, read_layout, write_layout
 from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.migrations import Plan, has_objects, move_deleted, plan_migrations
-from dohost.runtime.outgoing import GatedFetcher
+from dohost.runtime.outgoing import GatedFetcher, GatedOutlet
 from dohost.runtime.registry import Code, ObjectClass, Parts
 from dohost.runtime.services import Exports, Loopback
 from dohost.runtime.tasks import spawn, task_factory
 from dohost.runtime.turns import Nesting
 from dohost.runtime.worker import Generation
+from dohost.simulators.resources import Resources
 from dohost.storage.commit import SYNC_THREADS_MAX, Committer
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.telemetry import Log, stderr_log
@@ -119,6 +120,10 @@ class Host:
         )
         if self._outbound is not None:
             self._fetcher = GatedFetcher(self._outbound, loop)
+        self._outlet = GatedOutlet(loop)
+        self.resources = Resources(
+            options.persist, outlet=self._outlet, clock=options.clock, entropy=options.entropy
+        )
         self._evictor = Evictor(
             loop, self._classes, options.evict_after_s, options.open_objects_max
         )
@@ -174,6 +179,8 @@ class Host:
             for actor in tuple(object_class.actors.values()):
                 if not actor.evict_if_idle():
                     actor.reset(JsException("The server stopped while this call was running."))
+        await self._outlet.drain()
+        await self.resources.close()
         _unload([*self._retired, *self._generations.values()])
         parts.loop.set_task_factory(None)
         await parts.catalog.__aexit__(None, None, None)
@@ -288,7 +295,7 @@ class Host:
                 f"entrypoint file: {', '.join(missing)}. You should export these objects from your "
                 f"entrypoint, {generation.config.main.name}.{generation.hint_for(missing)}"
             ]
-        env = build_env(generation.config, self, self.options.clock)
+        env = build_env(generation.config, self, clock=self.options.clock, resources=self.resources)
         generation.bind(env, self._loopback(generation), self._fetcher, self.keep)
         return generation.check()
 

@@ -1,21 +1,27 @@
-"""Requests that leave an object for the network: behind its output gate, outside its input gate.
+"""What leaves an object for somewhere else: behind its output gate, outside its input gate.
 
-The batch to wait for is the one at call time. The request itself runs in a plain task with a clean
+Requests for the network go through `GatedFetcher`, the work of simulated bindings through `GatedOutlet`.
+
+The batch to wait for is the one at call time. The work itself runs in a plain task with a clean
 context: a library that keeps shared tasks must not run them as turns of whichever object happened to
-use it first; only the response crosses back.
+use it first; only its outcome crosses back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TypeVar
 
 from workers import Request, Response
 from workers.context import Fetcher
 
 from dohost.gates import Batch
+from dohost.objects.rpc import Reply
 from dohost.runtime.tasks import spawn
-from dohost.runtime.turns import current_owner
+from dohost.runtime.turns import NEUTRAL, current_owner
+
+Result = TypeVar("Result")
 
 
 def when_durable(go: Callable[[], None], fail: Callable[[BaseException], None]) -> None:
@@ -44,11 +50,70 @@ class GatedFetcher:
 
     async def _send(self, request: Request, barrier: Batch | None) -> Response:
         if barrier is not None:
-            durable: asyncio.Future[None] = self._loop.create_future()
-            barrier.add_callback(
-                lambda error: (
-                    durable.set_result(None) if error is None else durable.set_exception(error)
-                )
-            )
-            await durable
+            await _durable(self._loop, barrier)
         return await self._fetcher.fetch(request)
+
+
+class GatedOutlet:
+    """Runs the work of bindings; what was started is finished whether or not its caller waits for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._running: set[asyncio.Task[object]] = set()
+
+    def read(self, work: Callable[[], Coroutine[object, object, Result]]) -> Awaitable[Result]:
+        """Start `work` now."""
+        return self._start(work, None)
+
+    def write(self, work: Callable[[], Coroutine[object, object, Result]]) -> Awaitable[Result]:
+        """Start `work` when the caller's writes so far are durable; if they fail, it never starts."""
+        owner = current_owner.get()
+        return self._start(work, None if owner is None else owner.barrier())
+
+    async def drain(self) -> None:
+        """Wait until everything that was started has ended."""
+        while self._running:
+            await asyncio.wait(tuple(self._running))
+
+    def _start(
+        self, work: Callable[[], Coroutine[object, object, Result]], barrier: Batch | None
+    ) -> Awaitable[Result]:
+        reply = Reply(loop=self._loop)
+        task = spawn(self._loop, self._run(work, barrier), name="binding")
+        self._running.add(task)
+
+        def done(task: asyncio.Task[object]) -> None:
+            self._running.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if task.cancelled():
+                reply.cancel()
+            elif error is not None:
+                reply.reject(error)
+            else:
+                reply.resolve(task.result())
+
+        task.add_done_callback(done, context=NEUTRAL)
+        return reply  # type: ignore[return-value]  # resolves to what `work` returns
+
+    async def _run(
+        self, work: Callable[[], Coroutine[object, object, object]], barrier: Batch | None
+    ) -> object:
+        if barrier is not None:
+            await _durable(self._loop, barrier)
+        return await work()
+
+
+def _durable(loop: asyncio.AbstractEventLoop, barrier: Batch) -> asyncio.Future[None]:
+    """Return a future of the moment when `barrier` is durable."""
+    durable: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if durable.done():  # whoever waited was cancelled
+            return
+        if error is None:
+            durable.set_result(None)
+        else:
+            durable.set_exception(error)
+
+    barrier.add_callback(finish)
+    return durable

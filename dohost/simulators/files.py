@@ -1,0 +1,109 @@
+"""One SQLite file of a simulator: opened at its first use, changed by one transaction at a time.
+
+aiosqlite runs each file in a thread of its own, so an fsync never holds the loop; a transaction that has
+returned is on the disk (WAL, synchronous = FULL). Files and directories are private to the user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import aiosqlite
+
+Column = str | bytes | int | float | None
+Row = tuple[Column, ...]
+
+
+class SimulatorFile:
+    """A file and its one connection."""
+
+    def __init__(self, path: Path, schema: Sequence[str]) -> None:
+        self.path = path
+        self._schema = schema
+        self._connection: aiosqlite.Connection | None = None
+        self._lock = asyncio.Lock()
+
+    async def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """Return all rows of one reading statement."""
+        async with self._lock:
+            connection = await self._open()
+            return [tuple(row) for row in await connection.execute_fetchall(sql, parameters)]
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Run a block as one durable transaction; an exception takes all of it back."""
+        async with self._lock:
+            connection = await self._open()
+            await connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield Transaction(connection)
+                await connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # some failures end it by themselves
+                    await connection.execute("ROLLBACK")
+                raise
+
+    async def close(self) -> None:
+        """Close the file when what runs on it has ended; it opens again at the next use."""
+        async with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.close()
+
+    async def _open(self) -> aiosqlite.Connection:
+        if self._connection is not None:
+            return self._connection
+        make_private_directory(self.path.parent)
+        self.path.touch(mode=0o600, exist_ok=True)
+        connection = await aiosqlite.connect(self.path, isolation_level=None)
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+            await connection.execute("PRAGMA synchronous = FULL")
+            for statement in self._schema:
+                await connection.execute(statement)
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+
+class Transaction:
+    """What a block may do inside `SimulatorFile.transaction`."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Run one statement; return how many rows it changed."""
+        cursor = await self._connection.execute(sql, parameters)
+        changed = cursor.rowcount
+        await cursor.close()
+        return changed
+
+    async def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each of `rows`."""
+        await self._connection.executemany(sql, rows)
+
+    async def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """Return all rows of one statement."""
+        return [tuple(row) for row in await self._connection.execute_fetchall(sql, parameters)]
+
+
+def make_private_directory(directory: Path) -> None:
+    """Make a directory and what is missing above it, private to the user."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
+def file_name_of(identity: str) -> str:
+    """Return an id of the configuration as a file's name: itself, but for what could leave a directory."""
+    return "".join(
+        each if each.isalnum() or each in "-_" else f"%{ord(each):02x}" for each in identity
+    )

@@ -1,0 +1,138 @@
+"""A D1 database: a SQLite file of the user's own tables, each request one transaction.
+
+The rules are those of `ctx.storage.sql` (authorizer, limits, messages), because on Cloudflare it is the
+same engine. Unlike an object's storage it may block: whoever calls does so in a thread, one call at a
+time. COMMIT syncs (WAL, synchronous = FULL), so what has returned is on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from dohost.errors import JsException
+from dohost.storage.authorizer import Authorizer, renames_to_internal
+from dohost.storage.connection import Row, SQLiteValue, set_up
+from dohost.storage.failures import WRONG_BINDINGS, message_of
+
+# Another program, such as wrangler or the sqlite3 shell, may be writing.
+BUSY_TIMEOUT_MS = 5000
+NO_STATEMENT = "SQL code did not contain a statement."
+
+
+class D1Query(msgspec.Struct, frozen=True, kw_only=True):
+    """SQL text, and the parameters of its last statement."""
+
+    sql: str
+    parameters: tuple[SQLiteValue, ...] = ()
+
+
+class D1Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of a query's last statement, and what the query did to the database."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    changes: int
+    last_row_id: int
+    changed_db: bool
+    size_after: int
+
+
+class D1File:
+    """One database and its connection; opened at the first run, closed by `close`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: apsw.Connection | None = None
+        self._authorizer = Authorizer()
+
+    def run(self, queries: Sequence[D1Query]) -> list[D1Result]:
+        """Run all queries, or none of them if one fails. Raises: JsException with SQLite's message."""
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [self._query(connection, query) for query in queries]
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if isinstance(error, apsw.BindingsError):
+                raise JsException(WRONG_BINDINGS) from error
+            if isinstance(error, apsw.Error):
+                raise JsException(message_of(error)) from error
+            raise
+        return results
+
+    def close(self) -> None:
+        """Close the file; the next run opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> apsw.Connection:
+        if self._connection is None:
+            # Without a statement cache: the columns of a cached one are those of an older schema.
+            connection = apsw.Connection(str(self.path), statementcachesize=0)
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "full")
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            set_up(connection, strict=False)
+            connection.authorizer = self._authorizer
+            self._connection = connection
+        return self._connection
+
+    def _query(self, connection: apsw.Connection, query: D1Query) -> D1Result:
+        changes, row_id = connection.total_changes(), connection.last_insert_rowid()
+        size = _size_bytes(connection)
+        columns, rows = self._execute(connection, query)
+        changed = connection.total_changes() - changes
+        size_after = _size_bytes(connection)
+        last_row_id = connection.last_insert_rowid()
+        return D1Result(
+            columns=columns,
+            rows=rows,
+            changes=changed,
+            last_row_id=last_row_id,
+            changed_db=changed != 0 or last_row_id != row_id or size_after != size,
+            size_after=size_after,
+        )
+
+    def _execute(
+        self, connection: apsw.Connection, query: D1Query
+    ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
+        """Run every statement of a text; return columns and rows of the last one."""
+        columns: tuple[str, ...] = ()
+        rows: list[Row] = []
+        has_statement = False
+
+        def begins(cursor: apsw.Cursor, sql: str, bindings: apsw.Bindings | None) -> bool:
+            nonlocal columns, has_statement
+            if cursor.has_vdbe:
+                if renames_to_internal(sql):
+                    raise JsException("not authorized: SQLITE_AUTH")
+                has_statement = True
+                columns = tuple([column[0] for column in cursor.get_description()])
+                rows.clear()
+            return True
+
+        cursor = connection.cursor()
+        cursor.exec_trace = begins
+        self._authorizer.is_user = True
+        try:
+            for row in cursor.execute(query.sql, query.parameters):
+                rows.append(row)  # noqa: PERF402 - cleared while this loop runs
+        finally:
+            self._authorizer.is_user = False
+            cursor.close(True)
+        if not has_statement:
+            raise JsException(NO_STATEMENT)
+        return columns, tuple(rows)
+
+
+def _size_bytes(connection: apsw.Connection) -> int:
+    pages: int = connection.pragma("page_count")
+    page_bytes: int = connection.pragma("page_size")
+    return pages * page_bytes

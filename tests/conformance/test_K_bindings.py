@@ -1,0 +1,83 @@
+"""Rows K15 and K17 to K20: bindings and handlers as Python code uses them."""
+
+from __future__ import annotations
+
+from host_bench import Bench
+
+from dohost.config import D1Binding, KvBinding
+
+
+async def test_K17_binding_wrapper(bench: Bench) -> None:
+    code = """
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        kv = self.env.KV
+        errors = []
+        for use in (iter, len):
+            try:
+                use(kv)
+            except TypeError as error:
+                errors.append(str(error))
+        await kv.put("a", "1", {"metadata": {"n": 1}})
+        await kv.put("b", "2")
+        many = await kv.get(["a", "b"])
+        listed = await kv.list({"limit": 1})
+        found = await kv.getWithMetadata("a")
+        return Response.json({
+            "errors": errors, "true": bool(kv), "many": [type(many).__mro__[1].__name__, many],
+            "keys": [key.name for key in listed["keys"]], "complete": listed.list_complete,
+            "cursor": listed.cursor, "found": [found.value, found.metadata.n],
+        })
+"""
+    await bench.run(bench.config(code, kv_namespaces=(KvBinding(binding="KV", id="ns"),)))
+    assert await (await bench.get()).json() == {
+        "errors": [
+            "'KvNamespace' object is not iterable",
+            "object of type 'KvNamespace' has no len()",
+        ],
+        "true": True,
+        "many": ["dict", {"a": "1", "b": "2"}],
+        "keys": ["a"],
+        "complete": False,
+        "cursor": "YQ==",
+        "found": ["1", 1],
+    }
+
+
+async def test_K18_d1_shapes(bench: Bench) -> None:
+    code = """
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        db = self.env.DB
+        made = await db.exec("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+        done = await db.prepare("INSERT INTO t (v) VALUES (?)").bind("x").run()
+        rows = await db.prepare("SELECT * FROM t").all()
+        first = await db.prepare("SELECT * FROM t").first()
+        raw = await db.prepare("SELECT * FROM t").raw()
+        batch = await db.batch([db.prepare("SELECT 1 AS one"), db.prepare("SELECT 2 AS two")])
+        session = db.withSession()
+        seen = await session.prepare("SELECT v FROM t").first("v")
+        return Response.json({
+            "made": sorted(made), "meta": sorted(done.meta), "results": rows.results,
+            "first": first.v, "raw": raw, "batch": [each.results for each in batch], "seen": seen,
+        })
+"""
+    await bench.run(bench.config(code, d1_databases=(D1Binding(binding="DB", database_id="d"),)))
+    assert await (await bench.get()).json() == {
+        "made": ["count", "duration"],
+        "meta": [
+            "changed_db",
+            "changes",
+            "duration",
+            "last_row_id",
+            "rows_read",
+            "rows_written",
+            "served_by",
+            "size_after",
+        ],
+        "results": [{"id": 1, "v": "x"}],
+        "first": "x",
+        "raw": [[1, "x"]],
+        "batch": [[{"one": 1}], [{"two": 2}]],
+        "seen": "x",
+    }
