@@ -27,8 +27,9 @@ from dohost.objects.rpc import Reply, to_remote_error
 from dohost.objects.state import DurableObjectState
 from dohost.runtime.calls import RpcSink
 from dohost.runtime.catalog import ObjectKey
+from dohost.runtime.custom_task import NEUTRAL
 from dohost.runtime.sections import Section
-from dohost.runtime.turns import NEUTRAL, Nesting, Sink, Turn, current_owner
+from dohost.runtime.turns import Nesting, Sink, Turn, current_owner
 from dohost.storage.commit import CommitLine
 from dohost.storage.database import Database, ObjectMeta
 from dohost.storage.storage import DurableObjectStorage

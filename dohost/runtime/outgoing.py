@@ -18,8 +18,9 @@ from workers.context import Fetcher
 
 from dohost.gates import Batch
 from dohost.objects.rpc import Reply
+from dohost.runtime.custom_task import NEUTRAL
 from dohost.runtime.tasks import spawn
-from dohost.runtime.turns import NEUTRAL, current_owner
+from dohost.runtime.turns import current_owner
 
 Result = TypeVar("Result")
 

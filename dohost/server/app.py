@@ -17,7 +17,6 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import msgspec
-from aiohttp import web
 from workers.request import Request
 from workers.response import FetchResponse, Response
 
@@ -136,7 +135,7 @@ class Server:
         if self._listener is not None:
             await self._listener.drain(grace_s)
 
-    async def _handle(self, exchange: Exchange) -> web.StreamResponse:
+    async def _handle(self, exchange: Exchange) -> Sent:
         exchange.started_s = self._clock.monotonic()
         exchange.task = asyncio.current_task()
         try:

@@ -6,7 +6,8 @@ refusals, and word to a reader whose body turned out malformed.
 
 Invariants: (1) no timer and no task per request beyond aiohttp's own; one sweep sees to all deadlines.
 (2) A refusal closes the connection, so nothing after a doubtful byte is ever taken for a request.
-Tied to aiohttp's `RequestHandler` (checked with 3.14) by `_messages`, `_task_handler` and `handle_error`.
+Tied to aiohttp's `RequestHandler` (checked with 3.14) by `_messages`, `_task_handler` and `handle_error`,
+and through `eager_connection`, which answers most requests without aiohttp's loop.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dohost.clock import Clock
 from dohost.server.answers import DateField
 from dohost.server.bodies import BodyRefused
 from dohost.server.client_address import Network, is_loopback, is_within, plain_address
+from dohost.server.eager_connection import EagerConnection, Handler
 from dohost.server.exchange import SENT_CLOSE, Exchange
 from dohost.server.limits import ConnectionCount, Limits
 from dohost.server.problems import Problem, encode_problem
@@ -38,10 +40,8 @@ _HEAD_OVERDUE = Problem(status=408, detail="The request's header fields took too
 _TOO_MANY_FIELDS = "Too many headers"
 _TOO_MANY = Problem(status=503, detail="Too many connections; try again later.", code="overloaded")
 
-Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
 
-
-class Connection(web.RequestHandler):
+class Connection(EagerConnection):
     """A client connection, from accept to close."""
 
     __slots__ = (
@@ -72,6 +72,7 @@ class Connection(web.RequestHandler):
             read_bufsize=limits.read_ahead_bytes,
             auto_decompress=False,
         )
+        self.accept_eagerly(listener.handle)
         self.listener = listener
         self.exchange: Exchange | None = None
         self.client_ip = ""
@@ -112,14 +113,16 @@ class Connection(web.RequestHandler):
             return
         exchange = self.exchange
         self._bytes_seen += len(data)
-        if exchange is None and self._head_started_s is None and data:
-            self._head_started_s = self.listener.clock.monotonic()
-        super().data_received(data)
+        self.parse(data)
         if exchange is not None and self._messages and not exchange.payload.is_eof():
             # A message behind an unfinished body can only be the parser's complaint about it.
             exchange.payload.set_exception(BodyRefused("malformed body", status=400))
         if self._bytes_seen > self.listener.large_bytes:
             self._bound_head()
+        if self._messages:
+            self.answer_next()
+        elif exchange is None and self._head_started_s is None and data:
+            self._head_started_s = self.listener.clock.monotonic()
 
     def begin(self, exchange: Exchange) -> None:
         """Note that a request's head is complete."""
@@ -191,10 +194,10 @@ class Connection(web.RequestHandler):
 
     def cut(self) -> None:
         """Close at once, whatever is under way, and cancel the handler."""
-        task = self._task_handler
         transport = self.transport or self._lingering
-        if task is not None:
-            task.cancel()
+        for task in (self._task_handler, self._answering):
+            if task is not None:
+                task.cancel()
         if transport is not None:
             transport.abort()
 
@@ -239,6 +242,7 @@ class Listener(web.Server):
             cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", handler),
             request_factory=cast("Callable[..., web.BaseRequest]", _make_exchange),
         )
+        self.handle = handler
         self.limits = limits
         self.clock = clock
         self.date = DateField(clock)
@@ -315,7 +319,7 @@ def _make_exchange(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> Exchange:
-    exchange = Exchange(message, payload, connection=protocol, writer=writer, task=task)
+    exchange = Exchange(message, payload, connection=protocol, task=task)
     protocol.begin(exchange)
     return exchange
 

@@ -64,7 +64,6 @@ class Exchange:
         "started_s",
         "status",
         "task",
-        "writer",
     )
 
     def __init__(
@@ -73,13 +72,11 @@ class Exchange:
         payload: StreamReader,
         *,
         connection: Connection,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
+        task: asyncio.Task[None] | None,
     ) -> None:
         self.message = message
         self.payload = payload
         self.connection = connection
-        self.writer = writer
         # The task of the whole connection; `task` is the one that answers this request.
         self.loop_task = task
         self.task: asyncio.Task[object] | None = None
@@ -125,7 +122,7 @@ class Exchange:
         if self.connection.writing_paused:
             self.stalled_s = self.connection.listener.clock.monotonic()
             try:
-                await self.writer.drain()
+                await self.connection._drain_helper()
             except ConnectionError as error:
                 raise ClientGone("the client is gone") from error
             finally:
@@ -133,11 +130,11 @@ class Exchange:
 
     # aiohttp sets this to None at the end, to break a cycle of its own.
     @property
-    def _task(self) -> asyncio.Task[None]:
+    def _task(self) -> asyncio.Task[None] | None:
         return self.loop_task
 
     @_task.setter
-    def _task(self, task: asyncio.Task[None]) -> None:
+    def _task(self, task: asyncio.Task[None] | None) -> None:
         self.loop_task = task
 
     # aiohttp calls the next two on what it takes for its own request object.

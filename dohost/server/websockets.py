@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from struct import pack
 
 from aiohttp import WSMsgType, web
+from aiohttp.http import StreamWriter
 from workers.response import FetchResponse
 from workers.websocket import ABNORMAL, NO_STATUS, Close, Frame, WebSocket
 
@@ -81,13 +82,15 @@ async def serve_websocket(
     sink = ClientSink(exchange, bytes_max=limits.websocket_queue_bytes_max)
     socket.couple(sink)
     client = _client_of(response.raw_header_items(), limits)
+    task = exchange.loop_task
+    assert task is not None, "an upgrade is served by the connection's own task"
     loop = asyncio.get_running_loop()
     request = web.BaseRequest(
         exchange.message,
         exchange.payload,
         exchange.connection,
-        exchange.writer,
-        exchange.loop_task,
+        StreamWriter(exchange.connection, loop),
+        task,
         loop,
     )
     try:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dohost.gates import Batch, InputGate
+from dohost.runtime.custom_task import NEUTRAL
 from dohost.runtime.tasks import task_factory
-from dohost.runtime.turns import NEUTRAL, Nesting, Sink, Turn, current_owner
+from dohost.runtime.turns import Nesting, Sink, Turn, current_owner
 
 
 class Owner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import errno
 import json
 import socket
@@ -36,6 +37,67 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         for n in range(40):
             answer = await client.answer()
             assert (answer["x-url"], answer.body) == (f"http://t/{n}", b"POST 3")
+
+
+async def test_a_request_behind_one_that_waits_is_answered_after_it() -> None:
+    go_on = asyncio.Event()
+
+    async def program(request: Request) -> Response:
+        if request.url.endswith("/slow"):
+            await go_on.wait()
+        return Response(f"{request.url} {await request.text()}")
+
+    async with serving(program) as server:
+        client = await server.connect()
+        await client.write(
+            b"GET /slow HTTP/1.1\r\nHost: t\r\n\r\nGET /quick HTTP/1.1\r\nHost: t\r\n\r\n"
+        )
+        await client.write(b"POST /body HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nab")
+        other = await server.connect()
+        await other.write(b"GET /other HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert (await other.answer()).body == b"http://t/other "
+        go_on.set()
+        assert (await client.answer()).body == b"http://t/slow "
+        assert (await client.answer()).body == b"http://t/quick "
+        await client.write(b"cd" + GET)
+        assert (await client.answer()).body == b"http://t/body abcd"
+        assert (await client.answer()).body == b"http://t/ "
+
+
+async def test_a_program_runs_in_a_task_and_a_context_of_its_own_request() -> None:
+    seen: contextvars.ContextVar[int] = contextvars.ContextVar("seen", default=0)
+
+    async def program(request: Request) -> Response:
+        task = asyncio.current_task()
+        assert task is not None
+        seen.set(seen.get() + 1)
+        async with asyncio.timeout(60):
+            await asyncio.sleep(0)
+        assert asyncio.current_task() is task
+        return Response(str(seen.get()))
+
+    async with serving(program) as server:
+        client = await server.connect()
+        await client.write(GET * 3)
+        assert [(await client.answer()).body for _ in range(3)] == [b"1"] * 3
+
+
+async def test_a_connection_whose_answer_takes_longer_than_idle_ones_live_is_kept() -> None:
+    go_on = asyncio.Event()
+
+    async def program(request: Request) -> Response:
+        await go_on.wait()
+        return Response("late")
+
+    async with serving(program, Limits(idle_s=0.01)) as server:
+        client = await server.connect()
+        await client.write(GET)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.03):
+                await client.reader.read(1)
+        go_on.set()
+        assert (await client.answer()).body == b"late"
+        assert await client.is_closed()
 
 
 async def test_a_connection_is_kept_or_closed_as_its_version_and_fields_say() -> None:
