@@ -55,7 +55,10 @@ class DurableObjectNamespace:
         self, name: str, options: Mapping[str, object] | None = None, **keywords: object
     ) -> DurableObjectStub:
         """Return a stub for the object called `name`."""
-        return self.get(self._ids.from_name(name), options, **keywords)
+        object_id = self._ids.from_name(name)
+        if options is None and not keywords:
+            return DurableObjectStub(object_id, self._dispatcher)
+        return self.get(object_id, options, **keywords)
 
     def jurisdiction(self, jurisdiction: object) -> DurableObjectNamespace:
         """Return the namespace of a jurisdiction; locally there is only one."""

@@ -42,7 +42,7 @@ class Fetcher(ByReference):
         raise AssertionError("each kind of fetcher sends requests its own way")
 
     def __getattr__(self, name: str) -> partial[Awaitable[object]]:
-        if name.startswith("__") and name.endswith("__"):
+        if name[:2] == "__" and name[-2:] == "__":
             # Protocol look-ups (copy, pickle, inspect) must not become calls.
             raise AttributeError(name)
         return partial(self._call, name)
@@ -75,9 +75,9 @@ class DurableObjectStub(Fetcher):
     def __init__(self, object_id: DurableObjectId, dispatcher: Dispatcher) -> None:
         self.id = object_id
         self.name = object_id.name
-        # Not in __dict__, so that user code sees exactly `id` and `name` as the stub's own.
-        object.__setattr__(self, "_dispatcher", dispatcher)
-        object.__setattr__(self, "_connected", None)
+        # Slots, not in __dict__, so that user code sees exactly `id` and `name` as the stub's own.
+        self._dispatcher = dispatcher
+        self._connected = None
 
     __slots__ = ("__dict__", "__weakref__", "_connected", "_dispatcher")
 

@@ -104,20 +104,15 @@ class Actor:
         """Run `entry` as an event of this object, after its constructor, and give `sink` the outcome."""
         if not self._is_started:
             self._is_started = True
-            self._run(self._construct, _Construction(self))
+            self.new_turn(self._construct, _Construction(self)).start()
         if self.broken is not None:
             sink.raised(self.broken)
             return
-        self._run(entry, sink)
+        Turn(self, entry, sink, self.context.copy()).start()
 
     def new_turn(self, entry: Callable[[], object], sink: Sink) -> Turn:
         """Make a turn of this object that has not started, in a copy of the object's context."""
-        turn = Turn(self, entry, nesting=self.nesting, loop=self.loop, context=self.context.copy())
-        turn.sink = sink
-        return turn
-
-    def _run(self, entry: Callable[[], object], sink: Sink) -> None:
-        self.new_turn(entry, sink).start()
+        return Turn(self, entry, sink, self.context.copy())
 
     def _construct(self) -> None:
         self.storage.is_constructing = True
@@ -134,7 +129,7 @@ class Actor:
         """Note the time; an actor without turns may be evicted after a while."""
         if not self.turns:
             self.last_active_s = self.loop.time()
-            if self.object_class.is_retiring(self):
+            if self.object_class.retiring and self in self.object_class.retiring:
                 self._schedule(self.evict_if_idle)
 
     @property

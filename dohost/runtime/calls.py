@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workers import Response
-from workers.values import clone
+from workers import Request, Response
+from workers.streams import ReadableStream
+from workers.values import FLAT_TEXT_MAX, SAFE_INTEGER_MAX, clone
 
 from dohost.errors import DataCloneError
 from dohost.objects.rpc import Reply, to_remote_error
+from dohost.runtime.loans import Loan
 from dohost.runtime.moved_streams import StreamMover
 from dohost.runtime.origin import Origin
 from dohost.runtime.references import give
@@ -27,17 +29,30 @@ def copy_arguments(args: tuple[object, ...]) -> tuple[object, ...]:
 
     Raises: DataCloneError if they are not plain data; `references.lend` passes what can be passed.
     """
+    for value in args:
+        kind = type(value)
+        if kind is str:
+            if len(value) > FLAT_TEXT_MAX:  # type: ignore[arg-type]  # a str
+                break
+        elif kind is int:
+            if not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:  # type: ignore[operator]  # an int
+                break
+        elif kind is not bool and value is not None:
+            break
+    else:
+        # Most calls pass a few short texts and numbers, which need no copy.
+        return args
     return tuple([clone(value) for value in args])
 
 
 class RpcSink:
     """Gives the outcome of an RPC call to its caller when it may leave the object."""
 
-    __slots__ = ("_actor", "_reply")
+    __slots__ = ("_actor", "reply")
 
     def __init__(self, actor: Actor, reply: Reply) -> None:
         self._actor = actor
-        self._reply = reply
+        self.reply = reply
 
     def returned(self, value: object) -> None:
         """Copy the result, then let it go."""
@@ -46,18 +61,19 @@ class RpcSink:
         except Exception as error:  # noqa: BLE001 - a value that can't cross is the caller's error
             self.raised(error)
             return
-        barrier = self._actor.barrier()
+        reply = self.reply
+        barrier = self._actor.output.barrier()
         if barrier is None:
-            self._reply.resolve(value)
+            if not reply.done():
+                reply.set_result(value)
             return
-        reply = self._reply
         barrier.add_callback(
             lambda failure: reply.resolve(value) if failure is None else reply.reject(failure)
         )
 
     def raised(self, error: BaseException) -> None:
         """Let the error go; a reset's own error is not wrapped again."""
-        actor, reply = self._actor, self._reply
+        actor, reply = self._actor, self.reply
         if error is not actor.broken:
             error = to_remote_error(error, actor.key.object_id)
         barrier = actor.barrier()
@@ -73,15 +89,78 @@ class RpcSink:
             return give(value, Origin(self._actor))
 
 
-class FetchSink(RpcSink):
-    """The same for a fetch: the result is a Response."""
+class RpcCall(RpcSink):
+    """One RPC call: what it asks of its object, and the way back to its caller."""
 
-    __slots__ = ()
+    __slots__ = ("_args", "_method", "_name")
+
+    def __init__(self, reply: Reply, name: str, args: tuple[object, ...]) -> None:
+        # The actor is known when the call arrives: `deliver`.
+        self.reply = reply
+        self._name = name
+        self._args = args
+
+    def deliver(self, actor: Actor) -> None:
+        """Become an event of `actor`."""
+        self._actor = actor
+        # Now, not at the first step: a call that waits must not get a method of newer code.
+        self._method = actor.object_class.methods.get(self._name)
+        actor.deliver(self._enter, self)
+
+    def _enter(self) -> object:
+        actor = self._actor
+        method = self._method
+        if method is None:
+            raise actor.object_class.refusal(self._name, actor.instance)
+        return method(actor.instance, *self._args)
+
+
+class LendingCall(RpcCall):
+    """A call whose arguments are not plain data: the stubs among them end with it."""
+
+    __slots__ = ("_loan",)
+
+    def __init__(self, reply: Reply, name: str, args: tuple[object, ...], loan: Loan) -> None:
+        super().__init__(reply, name, args)
+        self._loan = loan
+
+    def returned(self, value: object) -> None:
+        super().returned(value)
+        self._loan.end()
+
+    def raised(self, error: BaseException) -> None:
+        super().raised(error)
+        self._loan.end()
+
+
+class FetchCall(RpcSink):
+    """One request that is sent to an object, and its response."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, reply: Reply, request: Request) -> None:
+        self.reply = reply
+        self._request = request
+
+    def deliver(self, actor: Actor) -> None:
+        """Become an event of `actor`."""
+        self._actor = actor
+        actor.deliver(self._enter, self)
+
+    def _enter(self) -> object:
+        actor = self._actor
+        handler = actor.object_class.fetch_handler
+        if handler is None:
+            raise actor.object_class.refusal("fetch", actor.instance)
+        return handler(actor.instance, self._request)
 
     def _convert(self, value: object) -> object:
         if not isinstance(value, Response):
             raise TypeError(
                 f"fetch() of a Durable Object must return a Response, not {type(value).__name__}"
             )
-        value.gate_body(StreamMover(Origin(self._actor)).readable)
+        value.gate_body(self._moved)
         return value
+
+    def _moved(self, stream: ReadableStream) -> ReadableStream:
+        return StreamMover(Origin(self._actor)).readable(stream)

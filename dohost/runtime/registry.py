@@ -29,7 +29,7 @@ from dohost.objects.state import DurableObjectState
 from dohost.objects.stub import DurableObjectStub
 from dohost.runtime.actor import Actor
 from dohost.runtime.alarms import AlarmInfo, AlarmScheduler
-from dohost.runtime.calls import FetchSink, RpcSink, copy_arguments
+from dohost.runtime.calls import FetchCall, LendingCall, RpcCall, copy_arguments
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.references import lend
@@ -82,6 +82,7 @@ class ObjectClass:
         self, parts: Parts, unique_key: str, class_name: str, *, is_sql_enabled: bool
     ) -> None:
         self.parts = parts
+        self._loop = parts.loop
         self.unique_key = unique_key
         self.class_name = class_name
         self.is_sql_enabled = is_sql_enabled
@@ -90,7 +91,8 @@ class ObjectClass:
         self.actors: dict[str, Actor] = {}
         self._unsettled: dict[str, Batch] = {}
         self._end: HostError | None = None
-        self._retiring: dict[Actor, list[Callable[[], None]]] = {}
+        # Actors that run old code and end as soon as they are idle, with the events that wait for that.
+        self.retiring: dict[Actor, list[Callable[[], None]]] = {}
         self._directory = parts.persist / "v3" / "do" / unique_key
 
     def __repr__(self) -> str:
@@ -105,9 +107,11 @@ class ObjectClass:
         self.exports = code.exports
         self.context = code.context
         self.delete_all_deletes_alarm = code.delete_all_deletes_alarm
-        self._methods: Mapping[str, Method] = method_table(code.cls, roots=SDK_ROOTS)
         self.has_rpc = issubclass(code.cls, DurableObject)
-        self._fetch = getattr(code.cls, "fetch", None)
+        self.methods: Mapping[str, Method] = (
+            method_table(code.cls, roots=SDK_ROOTS) if self.has_rpc else {}
+        )
+        self.fetch_handler: Callable[..., object] | None = getattr(code.cls, "fetch", None)
         self.alarm: Callable[..., object] | None = getattr(code.cls, "alarm", None)
         self._alarm_takes_info = self.alarm is not None and _takes_argument(self.alarm)
         for actor in tuple(self.actors.values()):
@@ -156,7 +160,7 @@ class ObjectClass:
         """Let the next event make a new instance; events that waited for this one's end go on."""
         if self.actors.get(actor.key.object_id) is actor:
             del self.actors[actor.key.object_id]
-        for resume in self._retiring.pop(actor, ()):
+        for resume in self.retiring.pop(actor, ()):
             self.parts.loop.call_soon(resume)
 
     async def close(self, error: HostError) -> None:
@@ -170,14 +174,10 @@ class ObjectClass:
             batch.add_callback(lambda _, waiter=waiter: waiter.set_result(None))  # type: ignore[misc] # one argument
             await waiter
 
-    def is_retiring(self, actor: Actor) -> bool:
-        """Return whether `actor` runs old code and ends as soon as it is idle."""
-        return actor in self._retiring
-
     def _retire(self, actor: Actor, grace_s: float) -> None:
         if actor.evict_if_idle():
             return
-        self._retiring[actor] = []
+        self.retiring[actor] = []
         self.parts.loop.call_later(grace_s, actor.reset, JsException(CODE_UPDATED))
 
     # Delivery (the dispatcher behind stubs) ---------------------------------------------------
@@ -186,95 +186,55 @@ class ObjectClass:
         self, stub: DurableObjectStub, method: str, args: tuple[object, ...]
     ) -> Awaitable[object]:
         """Start an RPC call on the object of `stub` now."""
-        reply = Reply(loop=self.parts.loop)
+        reply = Reply(loop=self._loop)
         if args:
             try:
                 args = copy_arguments(args)
             except DataCloneError:
-                return self._call_lending(stub, method, args)
-        self._leave_caller(
-            reply,
-            lambda: self._enter(
-                stub, reply, lambda actor: self._deliver_call(actor, method, args, reply)
-            ),
-        )
-        return reply
-
-    def _call_lending(
-        self, stub: DurableObjectStub, name: str, args: tuple[object, ...]
-    ) -> Awaitable[object]:
-        """Start an RPC call whose arguments are not plain data: stubs and streams among them."""
-        reply = Reply(loop=self.parts.loop)
-        copies, loan = lend(args, is_worker=False)
-
-        def deliver(actor: Actor) -> None:
-            method = self._methods.get(name) if self.has_rpc else None
-            sink = RpcSink(actor, reply)
-            actor.deliver(
-                lambda: (
-                    self._refuse(name, actor) if method is None else method(actor.instance, *copies)
-                ),
-                loan.until(sink),
-            )
-
-        self._leave_caller(reply, lambda: self._enter(stub, reply, deliver))
+                copies, loan = lend(args, is_worker=False)
+                self._send(stub, LendingCall(reply, method, copies, loan))
+                return reply
+        self._send(stub, RpcCall(reply, method, args))
         return reply
 
     def fetch(self, stub: DurableObjectStub, request: Request) -> Awaitable[Response]:
         """Start a fetch on the object of `stub` now."""
-        reply = Reply(loop=self.parts.loop)
+        reply = Reply(loop=self._loop)
+        self._send(stub, FetchCall(reply, request))
+        return reply  # type: ignore[return-value] # FetchCall lets only a Response through
 
-        def deliver(actor: Actor) -> None:
-            actor.deliver(lambda: self._call_fetch(actor, request), FetchSink(actor, reply))
-
-        self._leave_caller(reply, lambda: self._enter(stub, reply, deliver))
-        return reply  # type: ignore[return-value] # FetchSink lets only a Response through
-
-    def _leave_caller(self, reply: Reply, go: Callable[[], None]) -> None:
-        """Run `go` when every confirmed write of the calling object is durable: now, if it is."""
+    def _send(self, stub: DurableObjectStub, call: RpcCall | FetchCall) -> None:
+        """Let `call` go when every confirmed write of the calling object is durable: now, if it is."""
         caller = current_owner.get()
-        barrier: Batch | None = caller.barrier() if caller is not None else None
+        barrier: Batch | None = None if caller is None else caller.barrier()
         if barrier is None:
-            go()
+            self._enter(stub, call)
         else:
-            barrier.add_callback(lambda error: go() if error is None else reply.reject(error))
+            barrier.add_callback(
+                lambda error: self._enter(stub, call) if error is None else call.reply.reject(error)
+            )
 
-    def _enter(
-        self, stub: DurableObjectStub, reply: Reply, deliver: Callable[[Actor], None]
-    ) -> None:
+    def _enter(self, stub: DurableObjectStub, call: RpcCall | FetchCall) -> None:
         actor = stub._connected
         if type(actor) is not Actor or actor.is_evicted:
             try:
                 actor = self.actor(stub.id)
             except HostError as error:
                 # Quarantined, or no descriptor left: this object's answer, not a reset of anything.
-                reply.reject(error)
+                call.reply.reject(error)
                 return
-        waiting = self._retiring.get(actor) if self._retiring else None
+        waiting = self.retiring.get(actor) if self.retiring else None
         if waiting is not None:
-            waiting.append(lambda: self._enter(stub, reply, deliver))
+            waiting.append(lambda: self._enter(stub, call))
             return
-        object.__setattr__(stub, "_connected", actor)
-        deliver(actor)
+        stub._connected = actor
+        call.deliver(actor)
 
-    def _deliver_call(
-        self, actor: Actor, name: str, args: tuple[object, ...], reply: Reply
-    ) -> None:
-        method = self._methods.get(name)
-        if method is not None and self.has_rpc:
-            actor.deliver(lambda: method(actor.instance, *args), RpcSink(actor, reply))
-        else:
-            actor.deliver(lambda: self._refuse(name, actor), RpcSink(actor, reply))
-
-    def _refuse(self, name: str, actor: Actor) -> object:
-        if not self.has_rpc:
-            raise JsTypeError(NO_RPC)
-        raise refuse_method(self._cls, name, actor.instance)
-
-    def _call_fetch(self, actor: Actor, request: Request) -> object:
-        if self._fetch is None:
-            raise refuse_method(self._cls, "fetch", actor.instance)
-        return self._fetch(actor.instance, request)
+    def refusal(self, name: str, instance: object) -> JsException:
+        """Return the error for a method or handler that `instance` does not have."""
+        if not self.has_rpc and name != "fetch":
+            return JsTypeError(NO_RPC)
+        return refuse_method(self._cls, name, instance)
 
     def call_alarm(self, actor: Actor, info: AlarmInfo) -> object:
         """Call the class's alarm handler; it may take the invocation's facts or not."""

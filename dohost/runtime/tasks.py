@@ -31,7 +31,7 @@ def task_factory(nesting: Nesting) -> Callable[..., asyncio.Future[object]]:
             coro = await_it(coro)
         if context is None:
             context = contextvars.copy_context()
-        turn = Turn(owner, None, nesting=nesting, loop=loop, context=context)
+        turn = Turn(owner, None, None, context)
         name = options.get("name")
         if name is not None:
             turn.set_name(name)

@@ -32,6 +32,7 @@ NESTING_MAX = 32
 class TurnOwner(Protocol):
     """The object whose code a turn runs."""
 
+    loop: asyncio.AbstractEventLoop
     gate: InputGate
     context: contextvars.Context
     turns: set[Turn]
@@ -80,10 +81,6 @@ current_owner: contextvars.ContextVar[TurnOwner | None] = contextvars.ContextVar
 )
 
 
-class _Finished(Exception):
-    """A plain function returned: its value takes StopIteration's way out of `Context.run`."""
-
-
 class Turn(CustomTask):
     """One event, or one task of user code, of one object."""
 
@@ -91,7 +88,6 @@ class Turn(CustomTask):
         "_entry",
         "_is_killed",
         "_is_stepping",
-        "_nesting",
         "_woken",
         "owner",
         "scope",
@@ -102,16 +98,13 @@ class Turn(CustomTask):
         self,
         owner: TurnOwner,
         entry: Callable[[], object] | None,
-        *,
-        nesting: Nesting,
-        loop: asyncio.AbstractEventLoop,
+        sink: Sink | None,
         context: contextvars.Context,
     ) -> None:
-        super().__init__(None, loop=loop, context=context)
+        super().__init__(None, loop=owner.loop, context=context)
         self.owner = owner
         self.scope: Scope = owner.gate.root
-        self.sink: Sink | None = None
-        self._nesting = nesting
+        self.sink = sink
         # An event calls its entry at its first step; a task of user code has its coroutine already.
         self._entry = entry
         self._woken: asyncio.Future[object] | None = None
@@ -132,7 +125,7 @@ class Turn(CustomTask):
     def start(self) -> None:
         """Run the first step now if the gate is open for a new event, else queue behind others."""
         gate = self.owner.gate
-        if self._nesting.depth < NESTING_MAX and gate.enter_event():
+        if self.owner.nesting.depth < NESTING_MAX and gate.enter_event():
             self._step(None)
         else:
             gate.wait(self.scope, self)
@@ -181,63 +174,64 @@ class Turn(CustomTask):
     def _step(self, error: BaseException | None) -> None:
         if self._must_cancel:
             error = self._due_cancellation(error)
-        nesting = self._nesting
-        nesting.depth += 1
+        owner = self.owner
+        owner.nesting.depth += 1
         self._is_stepping = True
+        is_over = True
+        # A turn that suspends awaits this; one that is over returned it.
+        value: object = None
+        failure: BaseException | None = None
         previous = swap_current_task(self._loop_ref, self)
         try:
-            if self._coro is None:
-                waits_for = self._context.run(self._call_entry, error)
-            elif error is None:
-                waits_for = self._context.run(self._coro.send, None)
-            else:
-                waits_for = self._context.run(self._coro.throw, error)
+            coro = self._coro
+            if coro is None:
+                value = self._call_entry(error)
+                coro = self._coro
+            if coro is not None:
+                if error is None:
+                    value = self._context.run(coro.send, None)
+                else:
+                    value = self._context.run(coro.throw, error)
+                is_over = False
         except StopIteration as stop:
-            outcome: tuple[object, BaseException | None] | None = (stop.value, None)
-        except _Finished as finished:
-            outcome = (finished.args[0], None)
+            value = stop.value
         except BaseException as raised:  # noqa: BLE001 - whatever user code raises is the outcome
-            outcome = (None, raised)
-        else:
-            outcome = None
+            failure = raised
         finally:
             swap_current_task(self._loop_ref, previous)
-            nesting.depth -= 1
+            owner.nesting.depth -= 1
             self._is_stepping = False
-            self.owner.gate.leave()
-        if outcome is not None:
-            self._end(*outcome)
+            owner.gate.leave()
+        if is_over:
+            self._end(value, failure)
         elif self._is_killed:
             self._close()
         else:
-            self._suspend(waits_for)
+            self._suspend(value)
 
     def _call_entry(self, error: BaseException | None) -> object:
-        """Call the handler: a plain function is done with that, a coroutine takes its first step."""
+        """Call the handler: a plain function is done with that, else its coroutine is `_coro` then."""
         entry, self._entry = self._entry, None
-        assert entry is not None
+        assert entry is not None, "an event has one until its first step"
         if error is not None:
             raise error
         try:
-            result = entry()
+            result = self._context.run(entry)
         except StopIteration as stop:
             raise RuntimeError("a handler raised StopIteration") from stop
         if type(result) is CoroutineType:
             self._coro = result
-            return result.send(None)
-        if inspect.isawaitable(result):
-            coro = await_it(result)
-            self._coro = coro
-            return coro.send(None)
-        raise _Finished(result)
+        elif inspect.isawaitable(result):
+            self._coro = await_it(result)
+        return result
 
     # Ending ---------------------------------------------------------------------------------
 
     def _end(self, value: object, error: BaseException | None) -> None:
         self._leave()
-        sink = self.sink
         if self._is_killed:
             return
+        sink = self.sink
         if sink is not None:
             if error is None:
                 sink.returned(value)

@@ -32,9 +32,7 @@ class Owner:
         return None
 
     def new_turn(self, entry: Callable[[], object], sink: Sink | None) -> Turn:
-        turn = Turn(self, entry, nesting=self.nesting, loop=self.loop, context=self.context.copy())
-        turn.sink = sink
-        return turn
+        return Turn(self, entry, sink, self.context.copy())
 
     def run(self, entry: Callable[[], object]) -> Outcome:
         outcome = Outcome()

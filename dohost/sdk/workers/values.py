@@ -36,7 +36,7 @@ STORAGE_REFUSAL = "[object Object] could not be cloned."
 
 # A flat dict within both bounds stays under CLONE_BYTES_MAX whatever its strings hold.
 _FLAT_ENTRIES_MAX = 64
-_FLAT_TEXT_MAX = 64 * 1024
+FLAT_TEXT_MAX = 64 * 1024
 
 
 class Transferable:
@@ -146,7 +146,7 @@ def clone(
     # mypy narrows `value` by isinstance only, which costs more than these comparisons.
     kind = type(value)
     if kind is str:
-        if len(value) <= _FLAT_TEXT_MAX:  # type: ignore[arg-type]  # a str
+        if len(value) <= FLAT_TEXT_MAX:  # type: ignore[arg-type]  # a str
             return value
     elif kind is int:
         if -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:  # type: ignore[operator]  # an int
@@ -182,11 +182,11 @@ def _is_flat(value: dict[object, object]) -> bool:
     if len(value) > _FLAT_ENTRIES_MAX:
         return False
     for key, item in value.items():
-        if type(key) is not str or len(key) > _FLAT_TEXT_MAX:
+        if type(key) is not str or len(key) > FLAT_TEXT_MAX:
             return False
         kind = type(item)
         if kind is str:
-            if len(item) > _FLAT_TEXT_MAX:  # type: ignore[arg-type]  # a str
+            if len(item) > FLAT_TEXT_MAX:  # type: ignore[arg-type]  # a str
                 return False
         elif kind is int:
             if not -SAFE_INTEGER_MAX <= item <= SAFE_INTEGER_MAX:  # type: ignore[operator]  # an int
