@@ -35,7 +35,7 @@ class FakeCursor:
 
 class FakeSql:
     def __init__(self) -> None:
-        self.database = sqlite3.connect(":memory:")
+        self.database = sqlite3.connect(":memory:", check_same_thread=False)
         weakref.finalize(self, self.database.close)
         self.writes = 0
 
