@@ -7,9 +7,11 @@ passes a `ManualClock` and a `SeededEntropy` is a deterministic program.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import secrets
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -89,6 +91,25 @@ class SeededEntropy:
 
     def uniform(self) -> float:
         return self._random.random()
+
+
+@contextlib.contextmanager
+def system_sources(clock: Clock, entropy: Entropy) -> Iterator[None]:
+    """Let every `SystemClock` and `SystemEntropy` of this process read `clock` and `entropy`.
+
+    For tests of whole programs, whose classes name the system's sources: they obey the test's, too.
+    """
+    sources: list[tuple[type, str, object]] = [
+        (SystemClock, "monotonic", staticmethod(clock.monotonic)),
+        (SystemClock, "realtime_ns", staticmethod(clock.realtime_ns)),
+        (SystemEntropy, "token", staticmethod(entropy.token)),
+        (SystemEntropy, "uniform", staticmethod(entropy.uniform)),
+    ]
+    with contextlib.ExitStack() as undo:
+        for cls, name, source in sources:
+            undo.callback(setattr, cls, name, vars(cls)[name])
+            setattr(cls, name, source)
+        yield
 
 
 def uuid7(clock: Clock, entropy: Entropy) -> str:

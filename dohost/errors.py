@@ -28,9 +28,20 @@ STATUS = {
 
 
 class DohostError(Exception):
-    """Root of every error that dohost raises on purpose."""
+    """Root of every error that dohost raises on purpose.
+
+    The flags are Cloudflare's, for whoever called an object: `remote` (raised on the other side of a
+    call), `retryable` (the call may not have been delivered), `overloaded` (do not retry),
+    `durableObjectReset` (the failure reset the object), `durableObjectId` (hex id of the object it
+    came from).
+    """
 
     code = "internal"
+    remote = False
+    retryable = False
+    overloaded = False
+    durableObjectReset = False
+    durableObjectId: str | None = None
 
     @property
     def status(self) -> int:
@@ -90,6 +101,7 @@ class Overloaded(HostError):
     """A queue or a cap of the host is full; try again later."""
 
     code = "overloaded"
+    overloaded = True
 
 
 class TooManyFiles(HostError):
@@ -102,6 +114,7 @@ class ShuttingDown(HostError):
     """The host drains and takes no new events."""
 
     code = "shutting-down"
+    retryable = True
 
 
 class StorageFailure(HostError):
@@ -112,6 +125,7 @@ class StorageFailure(HostError):
     """
 
     code = "storage-failed"
+    durableObjectReset = True
 
     def __init__(self, message: str, *, outcome: Literal["unknown", "not-applied"]) -> None:
         super().__init__(message)
@@ -121,19 +135,9 @@ class StorageFailure(HostError):
 
 
 class JsException(DohostError):
-    """An error as Worker code sees it: `str()` is `"<name>: <message>"`.
-
-    The flags are Cloudflare's: `remote` (raised on the other side of a call), `retryable` (the call
-    may not have been delivered), `overloaded` (do not retry), `durableObjectReset` (the failure reset
-    the object), `durableObjectId` (hex id of the object it came from).
-    """
+    """An error as Worker code sees it: `str()` is `"<name>: <message>"`."""
 
     name = "Error"
-    remote = False
-    retryable = False
-    overloaded = False
-    durableObjectReset = False
-    durableObjectId: str | None = None
 
     def __init__(self, message: str, *, name: str | None = None) -> None:
         super().__init__(message)

@@ -275,8 +275,10 @@ class Actor:
 
     def commit(self) -> asyncio.Future[None] | None:
         """COMMIT; return what the catalog must make durable before the writes are acknowledged."""
-        self.database.commit()
         parts = self.object_class.parts
+        if parts.faults is not None:
+            parts.faults.before_commit(self.key)
+        self.database.commit()
         requirement: asyncio.Future[None] | None = None
         if not self._is_recorded and self.database.created_now:
             created_ms = parts.clock.realtime_ns() // 1_000_000

@@ -34,7 +34,7 @@ class AlarmRuns:
             # The file can't be trusted or opened now; the alarm stays for when it can.
             self._log_failure(key.object_id, error)
             return AlarmOutcome(AlarmEnd.host_failed)
-        run = _Run(actor, attempt, self._parts.clock.realtime_ns() // 1_000_000)
+        run = AlarmRun(actor, attempt, now_ms=self._parts.clock.realtime_ns() // 1_000_000)
         reply = Reply(loop=self._parts.loop)
         actor.deliver(run.entry, _AlarmSink(actor, reply))
         try:
@@ -63,10 +63,10 @@ class AlarmRuns:
         self._parts.log.event("alarm.failed", level="error", object=label, error=str(error))
 
 
-class _Run:
-    """One run of one object's handler, as the entry of a turn."""
+class AlarmRun:
+    """One run of one object's handler, as the entry of a turn; without `now_ms` it is always due."""
 
-    def __init__(self, actor: Actor, attempt: int, now_ms: int) -> None:
+    def __init__(self, actor: Actor, attempt: int, *, now_ms: int | None) -> None:
         self._actor = actor
         self._attempt = attempt
         self._now_ms = now_ms
@@ -76,7 +76,7 @@ class _Run:
         actor = self._actor
         storage = actor.storage
         due_ms = storage.alarm_due_ms()
-        if due_ms is None or due_ms > self._now_ms:
+        if due_ms is None or (self._now_ms is not None and due_ms > self._now_ms):
             self.outcome = AlarmOutcome(AlarmEnd.not_due, due_ms)
             return
         if actor.object_class.alarm is None:
@@ -84,6 +84,7 @@ class _Run:
                 "alarm.no_handler", level="warn", object=repr(actor), message=NO_HANDLER
             )
             await storage.deleteAlarm()
+            self.outcome = AlarmOutcome(AlarmEnd.given_up)
             return
         info = AlarmInfo(self._attempt, self._attempt > 0, due_ms)
         storage.begin_alarm_run()

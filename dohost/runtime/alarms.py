@@ -123,13 +123,28 @@ class AlarmScheduler:
             self._put(key, due_ms)
         self.poll()
 
-    async def stop(self) -> None:
-        """Start no more runs and wait for those that run."""
+    def start_no_more(self) -> None:
+        """Start no more runs; a run that fails from now on is left for the next start."""
         self._runner = None
         if self._timer is not None:
             self._timer.cancel()
+
+    async def stop(self) -> None:
+        """Start no more runs and wait for those that run."""
+        self.start_no_more()
         while self._running:
             await asyncio.wait(tuple(self._running.values()))
+
+    def is_running(self, address: Address) -> bool:
+        """Return whether the handler of an object's alarm runs now."""
+        return address in self._running
+
+    def next_fire_ms(self) -> int | None:
+        """Return when the next alarm fires, retries counted; None if none is waiting."""
+        heap = self._heap
+        while heap and self._is_stale(*heap[0]):
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
 
     def due_ms(self, address: Address) -> int | None:
         """Return when an object's alarm is indexed for."""
@@ -178,13 +193,17 @@ class AlarmScheduler:
         heap = self._heap
         while heap and heap[0][0] <= now_ms and self._runner is not None:
             fire_at_ms, address = heapq.heappop(heap)
-            entry = self._entries.get(address)
-            if entry is None or entry.fire_at_ms != fire_at_ms or address in self._running:
+            if self._is_stale(fire_at_ms, address):
                 continue
+            entry = self._entries[address]
             self._running[address] = spawn(
                 self._loop, self._run(self._runner, entry), name=f"alarm {address[1][:8]}"
             )
         self._arm()
+
+    def _is_stale(self, fire_at_ms: int, address: Address) -> bool:
+        entry = self._entries.get(address)
+        return entry is None or entry.fire_at_ms != fire_at_ms or address in self._running
 
     def _settle(self, key: ObjectKey, due_ms: int | None, version: int) -> None:
         """Follow a durable change to a later time or to none, unless a newer one is on its way."""
@@ -238,6 +257,8 @@ class AlarmScheduler:
                 else:
                     self._put(entry.key, outcome.due_ms)
                     self._arm()
+            case AlarmEnd.failed | AlarmEnd.host_failed if self._runner is None:
+                return
             case AlarmEnd.failed if entry.attempt >= RETRIES_MAX:
                 self._log.event(
                     "alarm.given_up",

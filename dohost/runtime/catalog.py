@@ -113,6 +113,11 @@ class Catalog:
         if self._connection is not None:
             await self._connection.close()
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a change is on its way to the disk."""
+        return self._writer is not None
+
     async def alarms(self) -> list[tuple[ObjectKey, int]]:
         """Return every indexed alarm: the object and the due time in ms since the epoch."""
         assert self._connection is not None, "the catalog is open"

@@ -51,6 +51,11 @@ class Checkpointer:
         self._log = log
         self._running: set[FileOwner] = set()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a log is being copied."""
+        return bool(self._running)
+
     def after_commit(self, owner: FileOwner) -> None:
         """Start a checkpoint of `owner`'s file if its log has grown long."""
         if owner.database.wal_pages < WAL_PAGES_MAX or owner in self._running:

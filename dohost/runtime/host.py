@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 from workers import Request, Response, WorkerEntrypoint
@@ -27,6 +28,7 @@ from dohost.runtime.bindings import build_env
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.eviction import Evictor
+from dohost.runtime.faults import Faults
 from dohost.runtime.layout import Layout, read_layout, write_layout
 from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.migrations import Plan, has_objects, move_deleted, plan_migrations
@@ -47,6 +49,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `evict_after_s`: how long an idle object stays in memory (None: until the host ends).
     `open_objects_max`: how many live objects may be open before the longest idle ones are evicted.
+    `replaced_modules`: modules that Worker code gets instead of the process's own.
     """
 
     persist: Path
@@ -58,6 +61,8 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock = SystemClock()
     entropy: Entropy = SystemEntropy()
     log: Log = msgspec.field(default_factory=stderr_log)
+    faults: Faults | None = None
+    replaced_modules: Mapping[str, ModuleType] = {}
 
 
 class LoadFailed(UserCodeError):
@@ -117,6 +122,7 @@ class Host:
             persist=options.persist,
             is_strict=options.is_strict,
             history=options.history,
+            faults=options.faults,
         )
         if self._outbound is not None:
             self._fetcher = GatedFetcher(self._outbound, loop)
@@ -171,7 +177,7 @@ class Host:
         if parts is None:
             return
         self._evictor.stop()
-        await parts.alarms.stop()
+        parts.alarms.start_no_more()
         await self._wait_for_turns(grace_s)
         for task in tuple(self._background):
             task.cancel()
@@ -179,6 +185,7 @@ class Host:
             for actor in tuple(object_class.actors.values()):
                 if not actor.evict_if_idle():
                     actor.reset(JsException("The server stopped while this call was running."))
+        await parts.alarms.stop()
         await self._outlet.drain()
         await self.resources.close()
         _unload([*self._retired, *self._generations.values()])
@@ -203,6 +210,14 @@ class Host:
     def generations(self) -> Mapping[str, Generation]:
         """The loaded workers, by name."""
         return self._generations
+
+    @property
+    def is_working(self) -> bool:
+        """Whether threads work for this host now: syncs, checkpoints, the catalog."""
+        parts = self.parts
+        return (
+            parts.committer.is_syncing or parts.catalog.is_writing or parts.checkpointer.is_running
+        )
 
     async def _wait_for_turns(self, grace_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -273,7 +288,8 @@ class Host:
         problems: list[str] = []
         try:
             # Lazily, so that the ones that did load can be unloaded when a later one fails.
-            generations.extend(Generation(config) for config in workers)
+            replaced = self.options.replaced_modules
+            generations.extend(Generation(config, replaced=replaced) for config in workers)
             self._ensure_classes(generations)
             for generation in generations:
                 problems += self._prepare(generation)

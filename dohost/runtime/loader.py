@@ -47,8 +47,12 @@ class _Source(SourceFileLoader):
 class WorkerCode:
     """One generation of one worker's modules."""
 
-    def __init__(self, worker: str, main: Path) -> None:
+    def __init__(
+        self, worker: str, main: Path, *, replaced: Mapping[str, ModuleType] | None = None
+    ) -> None:
+        """Name the code; `replaced` holds modules that it gets instead of the process's own."""
         self._prefix = _free_prefix(worker)
+        self._replaced = replaced or {}
         self._root = main.parent
         self._main = main
         # The generation's own table: what still runs finds its modules also after `unload`.
@@ -95,6 +99,9 @@ class WorkerCode:
         top = name.partition(".")[0]
         path = self._find(top)
         if path is None:
+            replaced = self._replaced.get(name)
+            if replaced is not None:
+                return replaced
             return builtins.__import__(name, globals, locals, fromlist or (), 0)
         found = self._module(top, path)
         leaf = found

@@ -32,6 +32,7 @@ from dohost.runtime.alarms import AlarmInfo, AlarmScheduler
 from dohost.runtime.calls import FetchCall, LendingCall, RpcCall, copy_arguments
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
+from dohost.runtime.faults import Faults
 from dohost.runtime.references import lend
 from dohost.runtime.turns import Nesting, current_owner
 from dohost.storage.commit import Committer
@@ -63,6 +64,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     persist: Path
     is_strict: bool
     history: HistoryLimits
+    faults: Faults | None = None
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +89,9 @@ class ObjectClass:
         self.class_name = class_name
         self.is_sql_enabled = is_sql_enabled
         self.ids = IdFactory(unique_key, parts.entropy)
-        self.namespace = DurableObjectNamespace(self.ids, self, label=class_name)
+        faults = parts.faults
+        stubs_call = self if faults is None else faults.between(unique_key, self)
+        self.namespace = DurableObjectNamespace(self.ids, stubs_call, label=class_name)
         self.actors: dict[str, Actor] = {}
         self._unsettled: dict[str, Batch] = {}
         self._end: HostError | None = None

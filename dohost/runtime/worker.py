@@ -55,9 +55,12 @@ class ExecutionContext:
 class Generation:
     """One load of one worker's code."""
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(
+        self, config: WorkerConfig, *, replaced: Mapping[str, ModuleType] | None = None
+    ) -> None:
+        """Load the code; `replaced` holds modules that it gets instead of the process's own."""
         self.config = config
-        self.code = WorkerCode(config.name, config.main)
+        self.code = WorkerCode(config.name, config.main, replaced=replaced)
         self.module: ModuleType = self.code.load()
         self.exports: Exports = _exports(self.module)
         self.env: object = None

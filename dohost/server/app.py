@@ -104,11 +104,8 @@ class Server:
     async def start(self) -> str:
         """Listen, and return the URL with the port that was bound. Raises: OSError if it is taken."""
         options = self._options
-        self._listener = Listener(
-            self._handle, options.limits, clock=self._clock, trusted_proxies=self._trusted
-        )
         self._sockets = await asyncio.get_running_loop().create_server(
-            self._listener,
+            self.listener(),
             options.ip,
             options.port,
             backlog=_BACKLOG,
@@ -118,6 +115,17 @@ class Server:
         scheme = "http" if options.tls is None else "https"
         host = f"[{options.ip}]" if ":" in options.ip else options.ip
         return f"{scheme}://{host}:{port}"
+
+    def listener(self) -> Listener:
+        """Return what makes connections, for callers who have sockets of their own."""
+        if self._listener is None:
+            self._listener = Listener(
+                self._handle,
+                self._options.limits,
+                clock=self._clock,
+                trusted_proxies=self._trusted,
+            )
+        return self._listener
 
     def begin_drain(self) -> None:
         """Answer readiness with 503 and end each connection with its next answer; still accept."""

@@ -90,7 +90,9 @@ class Connection(EagerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         listener = self.listener
         peer = transport.get_extra_info("peername")
-        self.client_ip = (plain_address(peer[0]) if isinstance(peer, tuple) else None) or "0.0.0.0"
+        # The peer of a socket without an address is on this machine.
+        peer_ip = plain_address(peer[0]) if isinstance(peer, tuple) else "127.0.0.1"
+        self.client_ip = peer_ip or "0.0.0.0"
         self.is_trusted = is_within(self.client_ip, listener.trusted_proxies)
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"

@@ -197,8 +197,14 @@ class Committer:
         self._context = contextvars.Context()
         self._dirty: list[CommitLine] = []
         self._sync_s = 0.0
+        self._jobs = 0
         self.commits = 0
         self.syncs = 0
+
+    @property
+    def is_syncing(self) -> bool:
+        """Whether a thread is making something durable."""
+        return self._jobs > 0
 
     def schedule(self, line: CommitLine) -> None:
         """Flush `line` in the next iteration of the loop; the caller sees to it that it is once."""
@@ -220,6 +226,7 @@ class Committer:
             lines[0].synced(error)
             return
         width = min(len(lines), SYNC_THREADS_MAX)
+        self._jobs += width
         for first in range(width):
             self._executor.submit(self._sync_in_thread, lines[first::width])
 
@@ -236,6 +243,7 @@ class Committer:
     def _synced(
         self, outcomes: list[tuple[CommitLine, BaseException | None]], each_s: float
     ) -> None:
+        self._jobs -= 1
         self._measure(each_s)
         for line, error in outcomes:
             line.synced(error)
