@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
+_62_BITS = (1 << 62) - 1
+
 
 class Clock(Protocol):
     """Where every duration and date comes from."""
@@ -32,6 +34,10 @@ class Entropy(Protocol):
 
     def token(self, size: int) -> bytes:
         """Return `size` unpredictable bytes."""
+        ...
+
+    def bits(self, count: int) -> int:
+        """Return `count` random bits as a number: for ids that must be unique, not secret."""
         ...
 
     def uniform(self) -> float:
@@ -77,6 +83,8 @@ class SystemEntropy:
     __slots__ = ()
 
     token = staticmethod(secrets.token_bytes)
+    # No system call: a request's ids cost as much as a whole stage otherwise.
+    bits = staticmethod(random.getrandbits)
     uniform = staticmethod(random.random)
 
 
@@ -88,6 +96,9 @@ class SeededEntropy:
 
     def token(self, size: int) -> bytes:
         return self._random.randbytes(size)
+
+    def bits(self, count: int) -> int:
+        return self._random.getrandbits(count)
 
     def uniform(self) -> float:
         return self._random.random()
@@ -115,8 +126,7 @@ def system_sources(clock: Clock, entropy: Entropy) -> Iterator[None]:
 def uuid7(clock: Clock, entropy: Entropy) -> str:
     """Return a UUID version 7 (RFC 9562 §5.7): sorts by the millisecond it was made in."""
     millis = clock.realtime_ns() // 1_000_000
-    raw = bytearray(millis.to_bytes(6, "big") + entropy.token(10))
-    raw[6] = 0x70 | (raw[6] & 0x0F)
-    raw[8] = 0x80 | (raw[8] & 0x3F)
-    text = raw.hex()
+    random_bits = entropy.bits(74)
+    value = millis << 80 | 0x7000 << 64 | random_bits >> 62 << 64 | 2 << 62 | random_bits & _62_BITS
+    text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

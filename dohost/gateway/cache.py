@@ -213,7 +213,11 @@ class Cache:
 
     def _variant(self, key: str, headers: Mapping[str, str]) -> str | None:
         """Return the full key of the variant that these headers select, the newest first."""
-        variants = self._variants.get(key, {})
+        variants = self._variants.get(key)
+        if variants is None:
+            return None
+        if len(variants) == 1 and "" in variants:
+            return key
         for vary in dict.fromkeys(reversed(variants.values())):
             variant = vary_key(vary, headers)
             if variant in variants:

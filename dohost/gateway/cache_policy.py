@@ -29,7 +29,7 @@ NEGATIVE = frozenset({404, 405, 410, 414})
 HEURISTIC_MAX_S = 86_400
 ERROR_TTL_MAX_S = 1
 NO_ROUTE = RouteCache()
-CREDENTIALS = ("authorization", "x-api-key", "cookie")
+CREDENTIALS = frozenset({"authorization", "x-api-key", "cookie"})
 # Said about one exchange, not about the answer.
 NOT_KEPT = frozenset(
     {"age", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id", "traceparent"}
@@ -141,21 +141,25 @@ def refusal_of(
     facts: ExchangeFacts, fields: Fields, control: CacheControl, *, config: CacheConfig
 ) -> str | None:
     """Return why the answer may not be stored at all."""
+    if not config.enabled:
+        return "the cache is off"
+    if facts.method != "GET":
+        return "method"
+    if facts.status < 200 or facts.status in (206, 304):
+        return "status"
     request = parse_cache_control([facts.request_headers.get("cache-control", "")])
-    credential = any(name in facts.request_headers for name in CREDENTIALS)
+    if control.no_store or request.no_store:
+        return "no-store"
+    if control.private:
+        return "private"
     shareable = control.public or control.s_maxage is not None or control.must_revalidate
-    checks = (
-        (not config.enabled, "the cache is off"),
-        (facts.method != "GET", "method"),
-        (facts.status < 200 or facts.status in (206, 304), "status"),
-        (control.no_store or request.no_store, "no-store"),
-        (control.private, "private"),
-        (credential and not (shareable or facts.scoped), "the request had a credential"),
-        ("set-cookie" in fields and not config.store_cookies, "set-cookie"),
-        ("vary" in fields and "*" in vary_names(fields), "vary"),
-        (len(facts.body) > config.entry_bytes_max, "too large"),
-    )
-    return next((reason for refused, reason in checks if refused), None)
+    if not (shareable or facts.scoped) and not CREDENTIALS.isdisjoint(facts.request_headers):
+        return "the request had a credential"
+    if "set-cookie" in fields and not config.store_cookies:
+        return "set-cookie"
+    if "vary" in fields and "*" in vary_names(fields):
+        return "vary"
+    return "too large" if len(facts.body) > config.entry_bytes_max else None
 
 
 def lifetime_of(

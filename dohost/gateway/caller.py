@@ -13,6 +13,7 @@ import msgspec
 
 CONTEXT_HEADER = "X-Gateway-Context"
 PREFIX_HEADER = "X-Forwarded-Prefix"
+PER_REQUEST = frozenset({"request_id", "deadline_ms", "traceparent"})
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,6 +59,23 @@ def caller_from_header(text: str | None) -> Caller:
 
 def encode_header(caller: Caller) -> str:
     """Return a caller as the header's value: ASCII JSON on one line."""
+    return _encode(caller.to_plain())
+
+
+def encode_header_start(caller: Caller) -> str:
+    """Return the part of the header that is the same in each of a caller's requests."""
     plain = caller.to_plain()
+    lasting = {name: plain[name] for name in plain if name not in PER_REQUEST}
+    return _encode(lasting).removesuffix("}")
+
+
+def encode_header_end(*, request_id: str, deadline_ms: int, traceparent: str) -> str:
+    """Return the rest of the header: ids of our own making or checking, with nothing to escape."""
+    return (
+        f',"request_id":"{request_id}","deadline_ms":{deadline_ms},"traceparent":"{traceparent}"}}'
+    )
+
+
+def _encode(plain: dict[str, object]) -> str:
     text = msgspec.json.encode(plain)
     return text.decode() if text.isascii() else json.dumps(plain)

@@ -26,7 +26,7 @@ from dohost.gateway.config import GatewayConfig
 from dohost.gateway.control_calls import CONTROL, ControlCalls, Namespace
 from dohost.gateway.cors import cors_headers, is_preflight, preflight_headers
 from dohost.gateway.exchange import header_map
-from dohost.gateway.headers import request_id, trace_of, without_identity
+from dohost.gateway.headers import claimed_identity, request_id, traceparent_of
 from dohost.gateway.identity import NS_PER_MS, Standing, encode_context, encode_standing
 from dohost.gateway.jwks import JwksDocument, KeySets
 from dohost.gateway.paths import BadPath, CanonicalPath, request_target
@@ -131,7 +131,7 @@ class Entry:
             headers=headers,
             shown=tuple(map(headers.get, DECIDING)),
             request_id=made,
-            traceparent=trace_of(headers, entropy=self.entropy).traceparent,
+            traceparent=traceparent_of(headers, entropy=self.entropy),
         )
 
     def refuse(self, told: Problem, headers: Headers, *, request_id: str) -> Response:
@@ -205,15 +205,20 @@ class Entry:
     def forward(self, arrival: Arrival, place: Place) -> Awaitable[Response]:
         """Send the request to the gateway object that serves it."""
         path = arrival.path.raw
-        shared = self._shared_paths.get_or_make(path, lambda: is_shared(self.config, path))
+        shared = self._shared_paths.get(path)
+        if shared is None:
+            shared = is_shared(self.config, path)
+            self._shared_paths.put(path, shared)
         context = encode_context(
             place.standing,
             request_id=arrival.request_id,
             traceparent=arrival.traceparent,
             deadline_ms=self.clock.realtime_ns() // NS_PER_MS + self.config.limits.timeout_ms,
         )
-        kept = without_identity(arrival.headers.items())
-        kept.append((CONTEXT_HEADER, context))
+        kept = dict(arrival.headers)
+        for name in claimed_identity(tuple(kept)):
+            del kept[name]
+        kept[CONTEXT_HEADER] = context
         stub = cast("Fetcher", self._namespace.getByName(CONTROL if shared else place.shard))
         return stub.fetch(Request(arrival.request, headers=kept))
 

@@ -18,10 +18,14 @@ CONTEXT = CONTEXT_HEADER.lower()
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """A request with what is known about it; header names in lower case."""
+    """A request with what is known about it; header names in lower case.
+
+    `standing` is the same text for the same caller as long as the verdicts about it hold.
+    """
 
     request: Request
     identity: Identity
+    standing: str
     method: str
     path: CanonicalPath
     query_text: str
@@ -46,7 +50,7 @@ def read_exchange(request: Request) -> Exchange | Response:
     if context is None:
         told = problem("forbidden", "Requests reach the gateway through its entry point.")
         return told.to_response()
-    identity = decode_context(context)
+    identity, standing = decode_context(context)
     target = request_target(request.url)
     path = target.path
     if isinstance(path, BadPath):
@@ -54,6 +58,7 @@ def read_exchange(request: Request) -> Exchange | Response:
     return Exchange(
         request=request,
         identity=identity,
+        standing=standing,
         method=str(request.method),
         path=path,
         query_text=target.query_text,
@@ -64,11 +69,8 @@ def read_exchange(request: Request) -> Exchange | Response:
 def header_map(message: Request | Response) -> dict[str, str]:
     """Return header fields by lower-case name; repeated ones are joined."""
     items = message.headers.items()
-    found = {name.lower(): value for name, value in items}
-    if len(found) == len(items):
-        return found
-    found = {}
-    for name, value in items:
-        key = name.lower()
-        found[key] = f"{found[key]}, {value}" if key in found else value
+    found = dict(items)
+    if len(found) < len(items):
+        # Only cookies come on several lines.
+        found["set-cookie"] = ", ".join(value for name, value in items if name == "set-cookie")
     return found

@@ -13,9 +13,10 @@ from dohost.gateway.bodies import read_json
 from dohost.gateway.cache import Fresh, Stale
 from dohost.gateway.dispatch import NS_PER_MS
 from dohost.gateway.exchange import Exchange
-from dohost.gateway.forward import Answer, route_target
+from dohost.gateway.forward import Answer
 from dohost.gateway.parts import Parts
 from dohost.gateway.paths import BadPath, CanonicalPath, canonical_path
+from dohost.gateway.plan import route_target
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.rate_limit import Allowed
 from dohost.gateway.routes import Match, RequestFacts
@@ -112,7 +113,7 @@ def _upstream(parts: Parts, asked: Exchange, match: Match, *, version: str) -> d
         return {"upstream": target.as_dict()}
     service = target.service
     now_ms = parts.clock.realtime_ns() // NS_PER_MS
-    key = parts.http_cache.key(asked, match.route, version)
+    key = parts.planner.cache_key(asked, match, version)
     found = parts.cache.peek(key, parts.clock.realtime_ns())
     verdict = (
         "fresh" if isinstance(found, Fresh) else "stale" if isinstance(found, Stale) else "miss"

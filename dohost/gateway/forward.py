@@ -13,14 +13,14 @@ import msgspec
 from workers import ReadableStream, Request, Response, fetch
 
 from dohost.gateway.bodies import read_bounded
-from dohost.gateway.caller import CONTEXT_HEADER, PREFIX_HEADER, encode_header
-from dohost.gateway.config_tables import ServiceConfig
+from dohost.gateway.caller import CONTEXT_HEADER, PREFIX_HEADER, encode_header_end
 from dohost.gateway.dispatch import Dispatcher
 from dohost.gateway.exchange import Exchange
-from dohost.gateway.headers import without_hop_by_hop, without_identity
+from dohost.gateway.headers import HOP_BY_HOP, without_hop_by_hop, without_identity
+from dohost.gateway.plan import Plan
 from dohost.gateway.problems import Problem, problem
-from dohost.gateway.routes import Match, rewrite_path
-from dohost.gateway.upstream import Target, target_of
+from dohost.gateway.routes import rewrite_path
+from dohost.gateway.upstream import Target
 from dohost.memo import Memo
 
 Header = tuple[str, str]
@@ -28,6 +28,7 @@ SWITCHING = 101
 NOT_FORWARDED = frozenset({"host", "content-length"})
 # Clients send few different sets of names; which of them pass is decided once for each.
 _KEPT: Memo[tuple[str, ...]] = Memo(entries_max=256)
+_CLEAN: Memo[int] = Memo(entries_max=256)
 BODILESS = frozenset({"GET", "HEAD"})
 STREAMED = (
     "text/event-stream",
@@ -65,12 +66,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def forward(
-    exchange: Exchange, match: Match, *, target: Target, dispatcher: Dispatcher, limits: Bounds
+    exchange: Exchange, plan: Plan, *, target: Target, dispatcher: Dispatcher, limits: Bounds
 ) -> Answer | Problem:
     """Send the request to the route's service and return its answer."""
     service, timeout_s = target.service, limits.timeout_s
-    path = rewrite_path(match) or "/"
-    headers = _request_headers(exchange, match)
+    path = rewrite_path(plan.match) or "/"
+    headers = _request_headers(exchange, plan)
     body = None
     if exchange.method not in BODILESS:
         read = await read_bounded(exchange.request, limits.body_bytes_max)
@@ -105,45 +106,51 @@ async def forward(
     return await read_answer(response, method=exchange.method)
 
 
-def route_target(
-    exchange: Exchange, match: Match, services: Mapping[str, ServiceConfig]
-) -> Target | Problem:
-    """Return the object that a route's request goes to."""
-    service = services[match.route.service]
-    return target_of(
-        service, exchange.identity.tenant, values=match.params, template=match.route.object
-    )
-
-
 async def read_answer(response: Response, *, method: str) -> Answer:
     """Return a response's status, end-to-end headers and body; streams stay unread."""
     if response.status == SWITCHING:
         return Answer(status=SWITCHING, headers=(), upgrade=response)
-    headers = tuple(without_hop_by_hop(header_items(response)))
+    fields = response.headers
+    headers = end_to_end(tuple(fields.items()))
     if method == "HEAD":
         return Answer(status=response.status, headers=headers, body=b"")
-    content_type = response.headers.get("content-type") or ""
+    content_type = fields.get("content-type") or ""
     if content_type.startswith(STREAMED):
         return Answer(status=response.status, headers=headers, body=response.body or b"")
     return Answer(status=response.status, headers=headers, body=await response.bytes())
 
 
-def header_items(message: Request | Response) -> list[Header]:
-    """Return header fields as pairs with lower-case names; each Set-Cookie is a pair of its own."""
-    return [(name.lower(), value) for name, value in message.headers.items()]
+def end_to_end(fields: tuple[Header, ...]) -> tuple[Header, ...]:
+    """Return a message's fields without those that end here; names in lower case."""
+    names = tuple([name for name, _ in fields])
+    if "connection" in names:
+        return tuple(without_hop_by_hop(fields))
+    is_clean = _CLEAN.get(names)
+    if is_clean is None:
+        is_clean = 1 if HOP_BY_HOP.isdisjoint(names) else 0
+        _CLEAN.put(names, is_clean)
+    return fields if is_clean else tuple(without_hop_by_hop(fields))
 
 
-def _request_headers(exchange: Exchange, match: Match) -> list[Header]:
-    fields = exchange.headers
+def _request_headers(exchange: Exchange, plan: Plan) -> dict[str, str]:
+    fields, identity = exchange.headers, exchange.identity
     names = (*fields,) if (named := fields.get("connection")) is None else (*fields, named)
-    kept = _KEPT.get_or_make(names, lambda: _kept_names(fields))
-    sent = [(name, fields[name]) for name in kept]
-    sent.append((CONTEXT_HEADER, encode_header(exchange.identity.caller())))
-    sent.append((PREFIX_HEADER, match.prefix))
+    kept = _KEPT.get(names)
+    if kept is None:
+        kept = _kept_names(fields)
+        _KEPT.put(names, kept)
+    sent = {name: fields[name] for name in kept}
+    sent[CONTEXT_HEADER] = plan.caller_start + encode_header_end(
+        request_id=identity.request_id,
+        deadline_ms=identity.deadline_ms,
+        traceparent=identity.traceparent,
+    )
+    sent[PREFIX_HEADER] = plan.match.prefix
     return sent
 
 
 def _kept_names(fields: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names of a client's fields that a service sees; names and Connection decide."""
     kept = without_identity(without_hop_by_hop(fields.items()))
-    return tuple(name for name, _ in kept if name not in NOT_FORWARDED)
+    unsent = NOT_FORWARDED | {PREFIX_HEADER.lower()}
+    return tuple(name for name, _ in kept if name not in unsent)

@@ -1,6 +1,6 @@
 """The gateway object: one per tenant, the stages of a request in order on one screen.
 
-    route → version → authorise → limit → cache → breaker → service → cache → headers
+    plan (route → version → authorise) → limit → cache → breaker → service → cache → headers
 
 What comes before (request id, canonical path, authentication, tenant) the entry point did and told in
 `X-Gateway-Context`. This object holds its tenant's buckets, breakers, cache and counters, in memory and
@@ -10,27 +10,25 @@ tenants share. Every stage returns its decision as a value; a `Problem` ends the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import ClassVar
 
 import msgspec
 from workers import DurableObject, Request, Response
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
-from dohost.gateway.auth import authorise
 from dohost.gateway.builtin import BUILTINS, Found
 from dohost.gateway.calls import Services
 from dohost.gateway.cors import cors_headers
 from dohost.gateway.exchange import Exchange, read_exchange
-from dohost.gateway.forward import Answer, Bounds, forward, route_target
+from dohost.gateway.forward import Answer, Bounds, forward
 from dohost.gateway.identity import Identity, local_identity
 from dohost.gateway.parts import Parts
-from dohost.gateway.problems import Problem, problem
+from dohost.gateway.plan import Plan, Refusal
+from dohost.gateway.problems import Problem
 from dohost.gateway.python_calls import GatewayCalls, aggregate_calls
-from dohost.gateway.routes import NO_FACTS, Match, MethodNotAllowed, NotFound, RequestFacts
 from dohost.gateway.settings import settings_of
 from dohost.gateway.state import ObjectState
-from dohost.gateway.versions import ResolvedVersion
 from dohost.telemetry import Log, stderr_log
 
 Header = tuple[str, str]
@@ -77,78 +75,46 @@ class Gateway(DurableObject):
         return await self._routed(exchange)
 
     async def _routed(self, exchange: Exchange) -> Response:
-        """Route → version → authorise → limit → cache → breaker → service → headers."""
+        """Plan → limit → cache → breaker → service → headers."""
         began = self.clock.monotonic()
-        config, identity = self._settings.config, exchange.identity
+        parts, identity = self._parts, exchange.identity
         now_ns = self.clock.realtime_ns()
-        match = self._match(exchange)
-        if isinstance(match, Problem):
-            charged = self._parts.limits.charge(identity, now_ns, cost=1)
-            return self._finish(exchange, charged if isinstance(charged, Problem) else match, ())
-        route = match.route
-        version = self._version(exchange, now_ns)
-        if isinstance(version, Problem):
-            return self._finish(exchange, version, ())
-        forbidden = authorise(
-            identity.principal,
-            required=route.scopes,
-            method=exchange.method,
-            config=config.auth,
-            route_auth=route.auth,
-        )
-        if forbidden is not None:
-            return self._finish(exchange, forbidden, version.headers)
-        charged = self._parts.limits.charge(identity, now_ns, cost=route.cost)
+        plan = parts.planner.plan(exchange, now_ns)
+        if isinstance(plan, Refusal):
+            return self._refused(exchange, plan, now_ns)
+        route, version = plan.match.route, plan.version
+        charged = parts.limits.charge_policies(plan.policies, identity, now_ns, cost=route.cost)
         if isinstance(charged, Problem):
             return self._finish(exchange, charged, version.headers)
 
-        async def fetch() -> Answer | Problem:
-            return await self._from_service(exchange, match)
+        def fetch() -> Awaitable[Answer | Problem]:
+            return self._from_service(exchange, plan)
 
-        answer = await self._parts.http_cache.answer(
-            exchange, route, version=version.version, fetch=fetch
-        )
+        answer = await parts.http_cache.answer(exchange, route, key=plan.cache_key, fetch=fetch)
         response = self._finish(exchange, answer, (*charged, *version.headers))
         took_ms = (self.clock.monotonic() - began) * 1_000
-        self._parts.stats.count(
-            route.pattern, response.status, version=version.version, took_ms=took_ms
-        )
+        parts.stats.count(route.pattern, response.status, version=version.version, took_ms=took_ms)
         return response
 
-    def _match(self, exchange: Exchange) -> Match | Problem:
-        routes = self._settings.routes
-        facts = facts_of(exchange) if routes.needs_facts else NO_FACTS
-        matched = routes.match(exchange.method, exchange.path, facts=facts)
-        if isinstance(matched, Match):
-            return matched
-        if isinstance(matched, MethodNotAllowed):
-            allow = ", ".join(matched.allow)
-            return problem(
-                "method-not-allowed",
-                f"{exchange.path.raw} answers {allow}.",
-                headers=(("Allow", allow),),
-            )
-        assert isinstance(matched, NotFound)
-        return problem("not-found", f"No route serves {exchange.path.raw}.")
+    def _refused(self, exchange: Exchange, refusal: Refusal, now_ns: int) -> Response:
+        told = refusal.problem
+        if refusal.is_charged:
+            charged = self._parts.limits.charge(exchange.identity, now_ns, cost=1)
+            told = charged if isinstance(charged, Problem) else told
+        return self._finish(exchange, told, refusal.headers)
 
-    def _version(self, exchange: Exchange, now_ns: int) -> ResolvedVersion | Problem:
-        return self._parts.versions.resolve(
-            exchange.path.raw, headers=exchange.headers, query=exchange.query(), now_ns=now_ns
-        )
-
-    async def _from_service(self, exchange: Exchange, match: Match) -> Answer | Problem:
-        config = self._settings.config
-        target = route_target(exchange, match, config.services)
+    async def _from_service(self, exchange: Exchange, plan: Plan) -> Answer | Problem:
+        target = plan.target
         if isinstance(target, Problem):
             return target
-        timeout_ms = match.route.timeout_ms or target.service.timeout_ms
+        timeout_ms = plan.match.route.timeout_ms or target.service.timeout_ms
         return await forward(
             exchange,
-            match,
+            plan,
             target=target,
             dispatcher=self._parts.dispatcher,
             limits=Bounds(
-                body_bytes_max=config.limits.body_bytes_max,
+                body_bytes_max=self._settings.config.limits.body_bytes_max,
                 timeout_s=exchange.remaining_s(self.clock.realtime_ns(), timeout_ms=timeout_ms),
             ),
         )
@@ -207,13 +173,6 @@ class Gateway(DurableObject):
             now_ns=self.clock.realtime_ns(),
             entropy=self.entropy,
         )
-
-
-def facts_of(exchange: Exchange) -> RequestFacts:
-    """Return what route matchers besides the path look at."""
-    return RequestFacts(
-        host=exchange.headers.get("host", ""), headers=exchange.headers, query=exchange.query()
-    )
 
 
 def plain(value: msgspec.Struct) -> object:

@@ -36,6 +36,7 @@ IDENTITY = re.compile(
 NAMES_MEMOISED_MAX = 4_096
 # The same few names come with nearly every request.
 _IDENTITY_NAMES: Memo[bool] = Memo(entries_max=NAMES_MEMOISED_MAX)
+_CLAIMED: Memo[tuple[str, ...]] = Memo(entries_max=NAMES_MEMOISED_MAX)
 REQUEST_ID = re.compile(r"[\w\-]{8,128}", re.ASCII)
 TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 TRACESTATE_MEMBERS_MAX = 32
@@ -78,6 +79,15 @@ def without_identity(headers: Iterable[Header]) -> list[Header]:
     return [field for field in headers if not _is_identity(field[0])]
 
 
+def claimed_identity(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of a request's field names that a client must not use."""
+    known = _CLAIMED.get(names)
+    if known is None:
+        known = tuple(filter(_is_identity, names))
+        _CLAIMED.put(names, known)
+    return known
+
+
 def _is_identity(name: str) -> bool:
     return _IDENTITY_NAMES.get_or_make(
         name, lambda: IDENTITY.fullmatch(name.lower().replace("_", "-")) is not None
@@ -91,15 +101,20 @@ def request_id(inbound: str | None, *, clock: Clock, entropy: Entropy) -> str:
     return uuid7(clock, entropy)
 
 
+def traceparent_of(headers: Mapping[str, str], *, entropy: Entropy) -> str:
+    """Return the traceparent to send on: what `trace_of` says, without the rest of it."""
+    if "traceparent" in headers:
+        return trace_of(headers, entropy=entropy).traceparent
+    return f"00-{entropy.bits(128) or 1:032x}-{entropy.bits(64) or 1:016x}-{SAMPLED_FLAGS}"
+
+
 def trace_of(headers: Mapping[str, str], *, entropy: Entropy) -> Trace:
     """Continue the inbound trace with a span of ours, or start one if it is absent or malformed."""
     given = headers.get("traceparent")
     inbound = None if given is None else parse_traceparent(given)
-    # One draw for both ids: each is a system call.
-    drawn = entropy.token(8 if inbound else 24).hex()
-    parent_id = nonzero(drawn[-16:])
+    parent_id = f"{entropy.bits(64) or 1:016x}"
     if inbound is None:
-        trace_id = nonzero(drawn[:-16])
+        trace_id = f"{entropy.bits(128) or 1:032x}"
         return Trace(trace_id=trace_id, parent_id=parent_id, flags=SAMPLED_FLAGS, tracestate=None)
     trace_id, flags = inbound
     state = headers.get("tracestate", "")
@@ -120,11 +135,6 @@ def parse_traceparent(text: str) -> tuple[str, str] | None:
         return None
     # Of the flags only "sampled" is defined by version 00, which is what we send.
     return trace_id, f"{int(flags, 16) & SAMPLED:02x}"
-
-
-def nonzero(digits: str) -> str:
-    """Return random digits; all zeros, which is invalid, becomes 1."""
-    return digits if digits.strip("0") else f"{1:0{len(digits)}}"
 
 
 def merge_vary(headers: Iterable[Header], names: Iterable[str]) -> list[Header]:

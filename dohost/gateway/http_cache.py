@@ -14,7 +14,7 @@ import msgspec
 from dohost.clock import Clock, Entropy
 from dohost.gateway.cache import Cache, CacheEntry, CacheLookup, Fresh, Miss, Stale
 from dohost.gateway.cache_groups import invalidation_tags
-from dohost.gateway.cache_keys import http_key, partition, vary_key
+from dohost.gateway.cache_keys import vary_key
 from dohost.gateway.cache_policy import NO_ROUTE, ExchangeFacts, NotStored, entry_for
 from dohost.gateway.cache_serve import (
     Header,
@@ -30,14 +30,10 @@ from dohost.gateway.exchange import Exchange
 from dohost.gateway.flights import Flights, Lead, Wait
 from dohost.gateway.forward import Answer
 from dohost.gateway.problems import Problem, problem
-from dohost.memo import Memo
 
 Fetch = Callable[[], Awaitable[Answer | Problem]]
 Background = Callable[[Awaitable[object]], None]
-READS = frozenset({"GET", "HEAD"})
 FAILURES = frozenset({500, 502, 503, 504})
-KEYS_MEMOISED_MAX = 2_048
-URL_MEMOISED_MAX = 512
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,32 +70,14 @@ class HttpCache:
         self._clock = clock
         self._entropy = entropy
         self._later = later
-        self._keys: Memo[str] = Memo(entries_max=KEYS_MEMOISED_MAX)
         self._flights: Flights[CacheEntry] = Flights(hit_for_miss_s=config.hit_for_miss_s)
 
-    def key(self, exchange: Exchange, route: RouteConfig, version: str | None) -> str:
-        """Return the primary key of a request; variants by Vary are under it."""
-        identity, scope = exchange.identity, route.cache.scope if route.cache else None
-        tenant, subject = identity.tenant, identity.principal.subject
-        query = f"?{exchange.query_text}" if exchange.query_text else ""
-        url = f"http://{exchange.headers.get('host', '')}{exchange.path.raw}{query}"
-
-        def make() -> str:
-            owner = partition(scope, tenant=tenant, subject=subject)
-            return http_key(owner, url, version=version, sort_query=self._config.sort_query)
-
-        if len(url) > URL_MEMOISED_MAX:
-            return make()
-        # Everything that `make` looks at, but for the configuration, which is this object's own.
-        return self._keys.get_or_make((scope, tenant, subject, url, version), make)
-
     async def answer(
-        self, exchange: Exchange, route: RouteConfig, *, version: str | None, fetch: Fetch
+        self, exchange: Exchange, route: RouteConfig, *, key: str | None, fetch: Fetch
     ) -> Answer | Problem:
-        """Return the answer to a routed request, from the cache if it may come from there."""
-        if exchange.method not in READS or not self._config.enabled:
+        """Return the answer to a routed request; from the cache if it has a key there."""
+        if key is None:
             return self._written(exchange, await fetch())
-        key = self.key(exchange, route, version)
         visit = Visit(exchange=exchange, route=route, key=key, fetch=fetch)
         now_ns = self._clock.realtime_ns()
         held = self._cache.lookup_http(key, exchange.headers, now_ns)

@@ -68,8 +68,8 @@ def local_identity(
         source="local",
         limit_key=f"tenant:{tenant}",
         principal=Principal(kind="admin", subject=None, tenant=tenant),
-        request_id=entropy.token(16).hex(),
-        traceparent=f"00-{entropy.token(16).hex()}-{entropy.token(8).hex()}-00",
+        request_id=f"{entropy.bits(128):032x}",
+        traceparent=f"00-{entropy.bits(128) or 1:032x}-{entropy.bits(64) or 1:016x}-00",
         client_ip="",
         deadline_ms=now_ns // NS_PER_MS + config.limits.timeout_ms,
     )
@@ -91,16 +91,20 @@ def encode_context(standing: str, *, request_id: str, traceparent: str, deadline
     return f"{request_id} {traceparent} {deadline_ms} {standing}"
 
 
-def decode_context(text: str) -> Identity:
-    """Return the identity that `encode_context` wrote.
+def decode_context(text: str) -> tuple[Identity, str]:
+    """Return the identity that `encode_context` wrote, and the standing in it as it was written.
 
     Raises: ValueError for a text that it did not write.
     """
     request_id, traceparent, deadline_ms, standing = text.split(" ", 3)
-    known = _known.get_or_make(standing, lambda: _decode_standing(standing))
-    return msgspec.structs.replace(
+    known = _known.get(standing)
+    if known is None:
+        known = _decode_standing(standing)
+        _known.put(standing, known)
+    identity = msgspec.structs.replace(
         known, request_id=request_id, traceparent=traceparent, deadline_ms=int(deadline_ms)
     )
+    return identity, standing
 
 
 def _decode_standing(text: str) -> Identity:

@@ -6,6 +6,8 @@ bucket of their own, so that looking at a limit doesn't use it up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dohost.gateway.config import GatewayConfig
 from dohost.gateway.identity import Identity
 from dohost.gateway.problems import Problem
@@ -24,8 +26,26 @@ class Limits:
 
     def charge(self, identity: Identity, now_ns: int, *, cost: int) -> Problem | tuple[Header, ...]:
         """Charge the tenant, or refuse; either way with the fields that tell what is left."""
-        decision = self._limiter.check(self._policies(identity), now_ns, cost=cost)
-        return self._answer(decision, identity, now_ns)
+        return self.charge_policies(self.policies(identity), identity, now_ns, cost=cost)
+
+    def charge_policies(
+        self, policies: Sequence[LimitPolicy], identity: Identity, now_ns: int, *, cost: int
+    ) -> Problem | tuple[Header, ...]:
+        """Charge what `policies` said of this caller."""
+        decision = self._limiter.check(policies, now_ns, cost=cost)
+        if isinstance(decision, Allowed):
+            return limit_headers(decision, now_ns, legacy=self._config.legacy_headers)
+        return self._refusal(decision, identity, now_ns)
+
+    def policies(self, identity: Identity) -> tuple[LimitPolicy, ...]:
+        """Return the limits that a caller is charged against."""
+        policy = LimitPolicy(
+            name=identity.tier,
+            key=identity.limit_key,
+            tier=identity.plan,
+            algorithm=self._config.algorithm,
+        )
+        return (policy,)
 
     def charge_status(self, identity: Identity, now_ns: int) -> Problem | tuple[Header, ...]:
         """Charge the bucket of status pages, whose fields nobody needs."""
@@ -37,7 +57,7 @@ class Limits:
 
     def peek(self, identity: Identity, now_ns: int, *, cost: int = 1) -> LimitDecision:
         """Say what `charge` would, without charging."""
-        return self._limiter.peek(self._policies(identity), now_ns, cost=cost)
+        return self._limiter.peek(self.policies(identity), now_ns, cost=cost)
 
     def status(self, identity: Identity, now_ns: int) -> dict[str, object]:
         """Return the body of the status page; consumes nothing."""
@@ -47,23 +67,6 @@ class Limits:
     def call_cost(self, calls: int) -> int:
         """Return what an aggregate or GraphQL request of so many calls costs."""
         return calls if self._config.aggregate_cost == "perCall" else 1
-
-    def _policies(self, identity: Identity) -> list[LimitPolicy]:
-        return [
-            LimitPolicy(
-                name=identity.tier,
-                key=identity.limit_key,
-                tier=identity.plan,
-                algorithm=self._config.algorithm,
-            )
-        ]
-
-    def _answer(
-        self, decision: LimitDecision, identity: Identity, now_ns: int
-    ) -> Problem | tuple[Header, ...]:
-        if isinstance(decision, Allowed):
-            return limit_headers(decision, now_ns, legacy=self._config.legacy_headers)
-        return self._refusal(decision, identity, now_ns)
 
     def _refusal(self, decision: LimitDecision, identity: Identity, now_ns: int) -> Problem:
         assert not isinstance(decision, Allowed)

@@ -12,6 +12,7 @@ from dohost.gateway.dispatch import NS_PER_MS, Dispatcher
 from dohost.gateway.graphql import GraphqlEndpoint
 from dohost.gateway.http_cache import HttpCache
 from dohost.gateway.limits import Limits
+from dohost.gateway.plan import Planner
 from dohost.gateway.service_calls import ServiceCalls
 from dohost.gateway.settings import Settings
 from dohost.gateway.state import ObjectState
@@ -55,6 +56,7 @@ class Parts:
         self.keys = KeyRows(tables)
         self.tenants = TenantRows(tables)
         self.limits = Limits(config, LimitMarks(tables))
+        self.planner = Planner(settings, self.versions, self.limits)
         self.cache = Cache(config.cache, CacheRows(tables))
         now_ms = clock.realtime_ns() // NS_PER_MS
         self.breakers = Breakers(config.circuit_breaker, BreakerRows(tables), now_ms=now_ms)

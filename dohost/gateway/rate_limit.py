@@ -151,8 +151,10 @@ class Limiter:
     ) -> LimitDecision:
         """Charge every policy, or none."""
         now = self._steady(now_ns)
-        if len(policies) == 1 and (taken := self._take(policies[0], now, cost=cost)) is not None:
-            return Allowed(states=(taken,))
+        if len(policies) == 1:
+            taken = self._take(policies[0], now, cost=cost)
+            if taken is not None:
+                return Allowed(states=(taken,))
         decision = self._decide(policies, now, cost=cost)
         if not isinstance(decision, Allowed):
             return decision
@@ -305,16 +307,21 @@ class Limiter:
 
 def bucket_state(policy: LimitPolicy, debt: int, *, interval: int, cost: int) -> LimitState:
     """Return a token bucket's state at a debt, and how long `cost` more would have to wait."""
-    burst = policy.tier.burst
+    tier = policy.tier
+    burst = tier.burst
+    remaining = gcra.remaining(debt, interval=interval, burst=burst)
     return LimitState(
         policy=policy,
-        limit=policy.tier.rpm,
+        limit=tier.rpm,
         burst=burst,
         capacity=burst,
-        remaining=gcra.remaining(debt, interval=interval, burst=burst),
+        remaining=remaining,
         next_unit_ns=gcra.next_unit(debt, interval=interval, burst=burst),
         full_reset_ns=debt,
-        retry_ns=gcra.retry_after(debt, cost, interval=interval, burst=burst),
+        # What is left in whole tokens is enough for a whole cost.
+        retry_ns=0
+        if cost <= remaining
+        else gcra.retry_after(debt, cost, interval=interval, burst=burst),
     )
 
 

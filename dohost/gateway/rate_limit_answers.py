@@ -9,12 +9,13 @@ from __future__ import annotations
 import msgspec
 
 from dohost.gateway.problems import Problem, problem
-from dohost.gateway.rate_limit import Allowed, LimitDecision, LimitState, Refused, TooCostly
+from dohost.gateway.rate_limit import LimitDecision, LimitState, Refused, TooCostly
 from dohost.memo import Memo
 
 Header = tuple[str, str]
 SECOND_NS = 1_000_000_000
 _STRINGS: Memo[str] = Memo(entries_max=256)
+_POLICY_ITEMS: Memo[str] = Memo(entries_max=1_024)
 EXPOSED = (
     "RateLimit",
     "RateLimit-Policy",
@@ -32,21 +33,28 @@ def limit_headers(
     states = [state for state in states_of(decision) if state.limit is not None]
     if not states:
         return ()
-    headers = [
-        ("RateLimit-Policy", ", ".join(map(policy_item, states))),
-        ("RateLimit", ", ".join(map(state_item, states))),
-    ]
+    tightest = states[0]
+    fields: tuple[Header, ...]
+    if len(states) == 1:
+        fields = (
+            ("RateLimit-Policy", policy_item(tightest)),
+            ("RateLimit", state_item(tightest)),
+        )
+    else:
+        fields = (
+            ("RateLimit-Policy", ", ".join(map(policy_item, states))),
+            ("RateLimit", ", ".join(map(state_item, states))),
+        )
     if legacy:
-        tightest = states[0]
-        reset = seconds_up(now_ns + tightest.full_reset_ns)
-        headers += [
+        fields = (
+            *fields,
             ("X-RateLimit-Limit", str(tightest.limit)),
             ("X-RateLimit-Remaining", str(tightest.remaining)),
-            ("X-RateLimit-Reset", str(reset)),
-        ]
+            ("X-RateLimit-Reset", str(seconds_up(now_ns + tightest.full_reset_ns))),
+        )
     if isinstance(decision, Refused):
-        headers.append(("Retry-After", str(retry_after_s(decision))))
-    return tuple(headers)
+        return (*fields, ("Retry-After", str(retry_after_s(decision))))
+    return fields
 
 
 def limit_problem(
@@ -105,11 +113,7 @@ def limit_status(
 
 def states_of(decision: LimitDecision) -> tuple[LimitState, ...]:
     """Return the states, tightest first."""
-    match decision:
-        case Allowed(states=states) | Refused(states=states):
-            return states
-        case TooCostly(state=state):
-            return (state,)
+    return (decision.state,) if isinstance(decision, TooCostly) else decision.states
 
 
 def retry_after_s(decision: Refused) -> int:
@@ -120,7 +124,12 @@ def retry_after_s(decision: Refused) -> int:
 
 def policy_item(state: LimitState) -> str:
     """Return a policy's member of RateLimit-Policy."""
-    return f"{sf_string(state.policy.name)};q={state.limit};w=60;dohost-burst={state.burst}"
+    key = (state.policy.name, state.limit, state.burst)
+    item = _POLICY_ITEMS.get(key)
+    if item is None:
+        item = f"{sf_string(key[0])};q={state.limit};w=60;dohost-burst={state.burst}"
+        _POLICY_ITEMS.put(key, item)
+    return item
 
 
 def state_item(state: LimitState) -> str:

@@ -42,7 +42,11 @@ async def serve_rest(
     service: object, registry: Registry, request: Request, *, caller: Caller
 ) -> Response:
     """Answer one REST request with the exposed method that serves it."""
-    path, query = _TARGETS.get_or_make(request.url, lambda: _target(request.url))
+    target = _TARGETS.get(request.url)
+    if target is None:
+        target = _target(request.url)
+        _TARGETS.put(request.url, target)
+    path, query = target
     try:
         return await _dispatch(service, registry, request, path=path, query=query)
     except ServiceError as error:
@@ -75,7 +79,10 @@ def _find(
     registry: Registry, request: Request, path: str
 ) -> tuple[ExposedMethod, Mapping[str, str]]:
     verb = str(request.method)
-    found = registry.memo.get_or_make((verb, path), lambda: _match(registry, verb, path))
+    found = registry.memo.get((verb, path))
+    if found is None:
+        found = _match(registry, verb, path)
+        registry.memo.put((verb, path), found)
     return found.method, found.parameters
 
 

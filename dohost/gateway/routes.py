@@ -27,10 +27,8 @@ from dohost.gateway.patterns import (
     Segment,
     parse_pattern,
 )
-from dohost.memo import Memo
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-MATCHES_MEMOISED_MAX = 2_048
 
 
 class Match(Struct, frozen=True):
@@ -153,9 +151,6 @@ class RouteTable:
         self._strict = strict_wildcard
         self._root = Node()
         self.needs_facts = any(leaf.needs_facts for leaf in leaves)
-        self._memo: Memo[Match | NotFound | MethodNotAllowed] = Memo(
-            entries_max=MATCHES_MEMOISED_MAX
-        )
         for leaf in leaves:
             node = self._root
             for segment in leaf.pattern.segments:
@@ -187,14 +182,7 @@ class RouteTable:
     def match(
         self, method: str, path: CanonicalPath, *, facts: RequestFacts = NO_FACTS
     ) -> Match | NotFound | MethodNotAllowed:
-        """Return the route for a request; where only method and path decide, it is remembered."""
-        if self.needs_facts:
-            return self._match(method, path, facts)
-        return self._memo.get_or_make((method, path.raw), lambda: self._match(method, path, facts))
-
-    def _match(
-        self, method: str, path: CanonicalPath, facts: RequestFacts
-    ) -> Match | NotFound | MethodNotAllowed:
+        """Return the route for a request."""
         allow: set[str] = set()
         for leaf, values, taken in self._candidates(self._root, path.segments, index=0, values=()):
             objection = leaf.objection(method, facts)

@@ -18,10 +18,8 @@ from msgspec import Struct
 
 from dohost.gateway.config_tables import ConfigProblem, VersionConfig, VersionsConfig
 from dohost.gateway.problems import Problem, problem
-from dohost.memo import Memo
 
 SECOND_NS = 1_000_000_000
-RESOLUTIONS_MEMOISED_MAX = 1_024
 VERSION_SEGMENT = re.compile(r"/(?:api/)?(v[0-9]+(?:\.[0-9]+)*)(?=/|$)")
 MEDIA_VERSION = re.compile(r"\.(v[0-9]+(?:\.[0-9]+)*)(?:\+|;|$)|;\s*version=\"?([\w.-]+)\"?")
 
@@ -65,37 +63,29 @@ def check_versions(config: VersionsConfig) -> tuple[ConfigProblem, ...]:
 
 
 class Versions:
-    """Resolves versions of one configuration, remembering what the same fields meant before.
-
-    The only thing that changes with time is which sunsets have passed, so their number is a part of
-    what is remembered.
-    """
+    """Resolves versions of one configuration."""
 
     def __init__(self, config: VersionsConfig) -> None:
         self._config = config
         fields = (*config.headers, *(("accept",) if config.media_type else ()))
-        self._fields = tuple(name.lower() for name in fields)
+        self._fields = tuple(name.lower() for name in fields) if config.supported else ()
         self._sunsets = sorted(
             unix_seconds(each.sunset) * SECOND_NS
             for each in config.supported.values()
             if each.sunset
         )
-        self._memo: Memo[ResolvedVersion | Problem] = Memo(entries_max=RESOLUTIONS_MEMOISED_MAX)
+
+    def deciding(self, headers: Mapping[str, str], now_ns: int) -> tuple[object, ...]:
+        """Return all but the URL that a resolution depends on: the fields, and how many sunsets are
+        past, which is the only thing that time changes."""
+        passed = bisect_right(self._sunsets, now_ns) if self._sunsets else 0
+        return (passed, *map(headers.get, self._fields))
 
     def resolve(
         self, path: str, *, headers: Mapping[str, str], query: Mapping[str, str], now_ns: int
     ) -> ResolvedVersion | Problem:
         """Return what `resolve_version` does."""
-        config = self._config
-        if not config.supported:
-            return NO_VERSIONS
-        passed = bisect_right(self._sunsets, now_ns)
-        in_query = query.get(config.query) if query and config.query is not None else None
-        key = (path, in_query, passed, *map(headers.get, self._fields))
-        return self._memo.get_or_make(
-            key,
-            lambda: resolve_version(config, path=path, headers=headers, query=query, now_ns=now_ns),
-        )
+        return resolve_version(self._config, path=path, headers=headers, query=query, now_ns=now_ns)
 
 
 def resolve_version(

@@ -9,12 +9,6 @@ from deployment import Deployment
 from sample_things import CONFIG, SERVICES, new_key, thing, things_deployment
 from workers import Request, Response
 
-from dohost.clock import SeededEntropy
-from dohost.gateway.config_tables import RouteCache, RouteConfig
-from dohost.gateway.exchange import Exchange
-from dohost.gateway.identity import local_identity
-from dohost.gateway.paths import CanonicalPath
-
 
 @pytest.fixture
 def gateway() -> Deployment:
@@ -271,29 +265,6 @@ async def test_which_headers_pass_is_decided_anew_where_connection_names_others(
         headers = {"Connection": named, "X-Hop": "1"}
         reply = await gateway.send("POST", "/raw/a", "hello", headers=headers)
         assert ("x-hop" in {name.lower() for name in reply.json["headers"]}) is passes
-
-
-async def test_remembered_cache_keys_keep_tenants_and_urls_apart(gateway: Deployment) -> None:
-    parts = gateway.gateways.object("acme")._parts
-    route = RouteConfig(pattern="/things/*", service="things", cache=RouteCache(scope="tenant"))
-    seen = set()
-    for tenant in ("acme", "other"):
-        for query in ("", "a=1", "a" * 600):
-            identity = local_identity(
-                parts.config, tenant=tenant, now_ns=0, entropy=SeededEntropy(1)
-            )
-            exchange = Exchange(
-                request=Request("http://x/things/a"),
-                identity=identity,
-                method="GET",
-                path=CanonicalPath("/things/a", ("things", "a")),
-                query_text=query,
-                headers={"host": "x"},
-            )
-            keys = {parts.http_cache.key(exchange, route, None) for _ in range(2)}
-            assert len(keys) == 1
-            seen |= keys
-    assert len(seen) == 6
 
 
 async def test_metrics_count_requests_by_route_and_status(gateway: Deployment) -> None:

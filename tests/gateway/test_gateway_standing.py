@@ -168,7 +168,8 @@ def test_a_context_tells_what_was_established(subject: str) -> None:
     assert text.isascii()
     for number in (1, 2):
         context = encode_context(text, request_id=f"r{number}", traceparent="00-t", deadline_ms=9)
-        identity = decode_context(context)
+        identity, told = decode_context(context)
+        assert told == text
         assert (identity.request_id, identity.deadline_ms) == (f"r{number}", 9)
         assert {name: getattr(identity, name) for name in standing.__struct_fields__} == {
             name: getattr(standing, name) for name in standing.__struct_fields__

@@ -8,7 +8,6 @@ from dohost.gateway.config_tables import RouteConfig
 from dohost.gateway.paths import CanonicalPath, canonical_path
 from dohost.gateway.patterns import PatternFault, parse_pattern
 from dohost.gateway.routes import (
-    MATCHES_MEMOISED_MAX,
     Match,
     MethodNotAllowed,
     NotFound,
@@ -245,16 +244,7 @@ def test_a_rewrite_that_names_what_the_path_lacks_is_a_problem() -> None:
     assert "z" in problems[0].message
 
 
-def test_remembered_matches_are_bounded_and_stay_right() -> None:
-    made = table("GET /a/{id}", "POST /a/{id}/b")
-    for number in range(MATCHES_MEMOISED_MAX + 10):
-        assert matched(made, f"/a/{number}").params == {"id": str(number)}
-    assert matched(made, "/a/0").params == {"id": "0"}
-    assert made.match("GET", path("/a/0/b")) == MethodNotAllowed(("OPTIONS", "POST"))
-    assert len(made._memo) == MATCHES_MEMOISED_MAX
-
-
-def test_where_more_than_the_path_decides_nothing_is_remembered() -> None:
+def test_a_header_matcher_decides_each_time() -> None:
     made = compiled(
         RouteConfig(pattern="/a", service="beta", headers={"X-Beta": "1"}),
         RouteConfig(pattern="/a", service="stable"),

@@ -125,16 +125,9 @@ def test_without_versions_nothing_is_looked_at() -> None:
     assert found == ResolvedVersion(version=None, source="none")
 
 
-@pytest.mark.parametrize("at", ["2026-06-30", "2026-07-02"])
-@pytest.mark.parametrize("path", ["/v1/x", "/api/v2/x", "/v9", "/x"])
-@pytest.mark.parametrize("headers", [{}, {"api-version": "1"}, {"accept": "a/b.v2+json"}])
-def test_a_remembered_resolution_is_what_it_was_and_ends_at_a_sunset(
-    at: str, path: str, headers: dict[str, str]
-) -> None:
-    now, versions = unix_seconds(at) * 1_000_000_000, Versions(CONFIG)
-    for query in ({}, {"api-version": "2"}):
-        for instant in (NOW, now, now):
-            found = versions.resolve(path, headers=headers, query=query, now_ns=instant)
-            assert found == resolve_version(
-                CONFIG, path=path, headers=headers, query=query, now_ns=instant
-            )
+def test_what_decides_a_version_changes_at_a_sunset_and_with_its_fields() -> None:
+    versions = Versions(CONFIG)
+    before, after = (unix_seconds(at) * 1_000_000_000 for at in ("2026-06-30", "2026-07-02"))
+    assert versions.deciding({}, before) != versions.deciding({}, after)
+    assert versions.deciding({"api-version": "1"}, NOW) != versions.deciding({}, NOW)
+    assert versions.deciding({"x-else": "1"}, NOW) == versions.deciding({}, NOW)

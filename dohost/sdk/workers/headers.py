@@ -12,7 +12,7 @@ constructor or a mutator, so a handler cannot be talked into splitting a respons
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Protocol, TypeVar, overload
 
 from dohost.errors import JsTypeError
@@ -25,15 +25,28 @@ _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _finds_control = re.compile(r"[\r\n\0]").search
 _BLANK = " \t\r\n"
 _COMMON = (
-    "Accept Accept-Encoding Accept-Language Access-Control-Expose-Headers Age Allow API-Version "
-    "Authorization Cache-Control Cache-Status CF-Connecting-IP Connection Content-Encoding "
-    "Content-Length Content-Type Cookie Date ETag Expires Host If-Modified-Since If-None-Match "
-    "Last-Modified Link Location Origin RateLimit RateLimit-Policy Referer Retry-After Set-Cookie "
-    "Traceparent Tracestate User-Agent Vary Via WWW-Authenticate X-API-Key X-Forwarded-Prefix "
-    "X-Gateway-Context X-RateLimit-Limit X-RateLimit-Remaining X-RateLimit-Reset X-Real-IP X-Request-ID X-Request-Id"
+    "Accept Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Credentials "
+    "Access-Control-Allow-Origin Access-Control-Expose-Headers Access-Control-Request-Headers "
+    "Access-Control-Request-Method Age Allow API-Version Authorization Cache-Control "
+    "Cache-Group-Invalidation Cache-Groups Cache-Status CDN-Cache-Control CF-Connecting-IP Connection "
+    "Content-Disposition Content-Encoding Content-Language Content-Length Content-Location Content-Range "
+    "Content-Security-Policy Content-Type Cookie Date Deprecation DNT ETag Expect Expires Forwarded From "
+    "Host Idempotency-Key If-Match If-Modified-Since If-None-Match If-Range If-Unmodified-Since "
+    "Last-Modified Link Location Origin Permissions-Policy Pragma Priority Range RateLimit "
+    "RateLimit-Policy Referer Referrer-Policy Retry-After Sec-CH-UA Sec-CH-UA-Mobile Sec-CH-UA-Platform "
+    "Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Server Server-Timing Set-Cookie "
+    "Strict-Transport-Security Sunset TE Traceparent Tracestate Trailer Transfer-Encoding Upgrade "
+    "Upgrade-Insecure-Requests User-Agent Vary Via Warning WWW-Authenticate X-Accel-Buffering X-API-Key "
+    "X-Content-Type-Options X-Forwarded-For X-Forwarded-Host X-Forwarded-Prefix X-Forwarded-Proto "
+    "X-Frame-Options X-Gateway-Context X-RateLimit-Limit X-RateLimit-Remaining X-RateLimit-Reset "
+    "X-Real-IP X-Request-ID X-Request-Id X-Requested-With X-Tenant-ID X-Tier"
 )
 _KNOWN = {name: name.lower() for each in _COMMON.split() for name in (each, each.lower())}
+# The same for the constructors' short cuts, which leave cookies to the careful path.
 _KNOWN_ONCE = {name: key for name, key in _KNOWN.items() if key != "set-cookie"}
+_KNOWN_RAW: dict[bytes | str, tuple[str, str]] = {
+    name.encode(): (name, key) for name, key in _KNOWN_ONCE.items()
+}
 
 
 class HasItems(Protocol):
@@ -57,20 +70,14 @@ class Headers(Transferable):
             self._fields = init._fields.copy()
             self._cookies = init._cookies.copy()
             return
-        fields = self._fields
-        for name, value in _pairs(init):
-            # The same as `append`, without a call, for a plain field that comes once.
-            key = _KNOWN_ONCE.get(name)
-            if (
-                key is not None
-                and key not in fields
-                and type(value) is str
-                and value.isascii()
-                and value.isprintable()
-            ):
-                fields[key] = (name, value.strip(" "))
-            else:
-                self.append(name, value)
+        fields = _plain(init)
+        if fields is not None:
+            self._fields = fields
+            return
+        for pair in _pairs(init):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError("headers given as a list need (name, value) pairs")
+            self.append(pair[0], pair[1])
 
     @classmethod
     def from_host(cls, raw: HasItems | Iterable[tuple[bytes, bytes] | tuple[str, str]]) -> Headers:
@@ -81,9 +88,13 @@ class Headers(Transferable):
         pairs: Iterable[tuple[bytes | str, bytes | str]]
         pairs = raw.items() if hasattr(raw, "items") else raw
         for raw_name, raw_value in pairs:
-            name = raw_name if isinstance(raw_name, str) else raw_name.decode("latin-1")
             value = raw_value if isinstance(raw_value, str) else raw_value.decode("latin-1")
-            key = name.lower()
+            known = _KNOWN_RAW.get(raw_name)
+            if known is not None:
+                name, key = known
+            else:
+                name = raw_name if isinstance(raw_name, str) else raw_name.decode("latin-1")
+                key = name.lower()
             if key == "set-cookie":
                 headers._cookies.append((name, value))
             elif key in fields:
@@ -229,15 +240,49 @@ class Headers(Transferable):
 HeadersInit = Headers | Mapping[str, str] | list[tuple[str, str]]
 
 
-def _pairs(init: HeadersInit) -> Iterable[tuple[str, str]]:
+def _pairs(init: HeadersInit) -> Pairs:
     match init:
+        case list():
+            return init
         case Headers():
             return init.raw_items()
         case Mapping():
-            return init.items()
-        case list() | tuple():
-            if all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in init):
-                return init
-            raise TypeError("headers given as a list need (name, value) pairs")
+            return list(init.items())
+        case tuple():
+            return list(init)
         case _:
             raise TypeError(f"Invalid type for headers: {type(init).__name__}")
+
+
+def _plain_fields(
+    names: Iterable[str], values: Iterable[str], pairs: Collection[tuple[str, str]]
+) -> dict[str, tuple[str, str]] | None:
+    """Return the fields if every name is a common one that comes once and every value is plain.
+
+    One look at all values together instead of one call for each; nearly every message is like that.
+    """
+    try:
+        text = "|".join(values)
+        fields = dict(zip(map(_KNOWN_ONCE.get, names), pairs, strict=True))
+    except (TypeError, ValueError):
+        return None
+    if None in fields or len(fields) != len(pairs):
+        return None
+    if not text.isascii() or "\n" in text or "\r" in text or "\0" in text:
+        return None
+    # Blanks at either end of a value are not a part of it.
+    if "\t" in text or "| " in text or " |" in text or text[:1] == " " or text[-1:] == " ":
+        return None
+    return fields  # type: ignore[return-value]  # None is not among the keys
+
+
+def _plain(init: HeadersInit) -> dict[str, tuple[str, str]] | None:
+    if type(init) is dict:
+        return _plain_fields(init, init.values(), init.items())
+    if type(init) is list and init and list not in map(type, init):
+        try:
+            names, values = zip(*init, strict=True)
+        except (TypeError, ValueError):
+            return None
+        return _plain_fields(names, values, init)
+    return None
