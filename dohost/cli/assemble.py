@@ -46,7 +46,7 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
 class Faces(msgspec.Struct, frozen=True, kw_only=True):
     """What the server shows: request lines and error pages."""
 
-    on_request: Callable[[RequestLine], None]
+    on_request: Callable[[RequestLine], None] | None
     error_page: Callable[[BaseException, Request], Response] | None = None
 
 

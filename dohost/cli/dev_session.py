@@ -68,7 +68,9 @@ async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
         session = _Session(project, host, loaded=loaded, view=view)
         view.say("⎔ Starting local server...")
         await session.load_first()
-        faces = Faces(on_request=view.request, error_page=session.error_page)
+        faces = Faces(
+            on_request=view.request if view.shows_requests else None, error_page=session.error_page
+        )
         async with running_server(host, listening, faces=faces, workers=session.workers) as running:
             session.announce(running, opens_browser=flags.opens_browser)
             with session.keyboard(running):

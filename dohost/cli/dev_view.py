@@ -71,6 +71,11 @@ class DevView:
             self.show("config.warnings", "warn", text)
         self._said = frozenset((*loaded.notes, *loaded.warnings))
 
+    @property
+    def shows_requests(self) -> bool:
+        """Whether a line per request is wanted at all; to measure one costs more than to answer some."""
+        return self._shows("info")
+
     def request(self, line: RequestLine) -> None:
         """Show one answered request; not those of our own command line."""
         if line.path.startswith(API_PREFIX):

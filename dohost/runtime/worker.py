@@ -136,7 +136,7 @@ class Generation:
         props: Mapping[str, object] | None = None,
     ) -> Response:
         """Send `request` to an entrypoint's `fetch`; raises what user code raised."""
-        cls = self._entrypoint(entrypoint)
+        cls = self.exports.get(entrypoint) or self._entrypoint(entrypoint)
         handler = getattr(cls, "fetch", None)
         if handler is None:
             raise HandlerMissing(

@@ -25,7 +25,7 @@ from dohost.clock import Clock
 from dohost.server.answers import DateField
 from dohost.server.bodies import BodyRefused
 from dohost.server.client_address import Network, is_loopback, is_within, plain_address
-from dohost.server.eager_connection import EagerConnection, Handler
+from dohost.server.eager_connection import Batch, EagerConnection, Handler
 from dohost.server.exchange import SENT_CLOSE, Exchange
 from dohost.server.limits import ConnectionCount, Limits
 from dohost.server.problems import Problem, encode_problem
@@ -122,7 +122,7 @@ class Connection(EagerConnection):
         if self._bytes_seen > self.listener.large_bytes:
             self._bound_head()
         if self._messages:
-            self.answer_next()
+            self.listener.batch.add(self)
         elif exchange is None and self._head_started_s is None and data:
             self._head_started_s = self.listener.clock.monotonic()
 
@@ -245,6 +245,7 @@ class Listener(web.Server):
             request_factory=cast("Callable[..., web.BaseRequest]", _make_exchange),
         )
         self.handle = handler
+        self.batch = Batch(self._loop)
         self.limits = limits
         self.clock = clock
         self.date = DateField(clock)

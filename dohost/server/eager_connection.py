@@ -1,10 +1,14 @@
-"""Requests that are answered where they arrive: no task of aiohttp's, no trip through the event loop.
+"""Requests that are answered without aiohttp's loop: together, each as an eager task.
 
 aiohttp wakes the task of the connection for each request, which makes a task for the handler and waits
 for it: that costs more than parsing, answering and writing together. Here a request that has arrived
-whole is given to the handler inside `data_received`, as an eager task; most are answered before it returns.
-Everything else goes to aiohttp's loop as before: bodies that are still coming, upgrades, and what the
-parser refused.
+whole is given to the handler as an eager task, and most are answered at that. Everything else goes to
+aiohttp's loop as before: bodies that are still coming, upgrades, and what the parser refused.
+
+Requests are answered together, after everything that an iteration of the loop brought has been read
+(`Batch`): a system call leaves the processor's caches and branch predictors cold for the program that
+runs next, so a read before each answer makes both slower (measured: an object's answer took 56 µs with
+reads in between and 44 without).
 
 Invariants: (1) requests of one connection are answered in order: while one is under way, later ones
 wait in aiohttp's queue, and its loop sleeps; (2) the loop is woken only for a request that it must serve.
@@ -22,6 +26,7 @@ from typing import TYPE_CHECKING, cast
 from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
 
+from dohost.runtime.custom_task import NEUTRAL
 from dohost.runtime.eager_task import start_eagerly
 from dohost.server.exchange import Exchange, Sent
 
@@ -29,6 +34,28 @@ if TYPE_CHECKING:
     from dohost.server.connection import Connection
 
 Handler = Callable[[Exchange], Coroutine[object, object, Sent]]
+
+
+class Batch:
+    """The connections with requests that are answered in the next iteration of the loop."""
+
+    __slots__ = ("_connections", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._connections: list[EagerConnection] = []
+
+    def add(self, connection: EagerConnection) -> None:
+        """Let `connection` answer soon; the second time in a batch does nothing."""
+        connections = self._connections
+        connections.append(connection)
+        if len(connections) == 1:
+            self._loop.call_soon(self._answer, context=NEUTRAL)
+
+    def _answer(self) -> None:
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            connection.answer_next()
 
 
 class EagerConnection(web.RequestHandler):
@@ -42,11 +69,6 @@ class EagerConnection(web.RequestHandler):
         # The request that is under way and could not be answered at once.
         self._answering: asyncio.Future[Sent] | None = None
         self._is_stepping = False
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether no request is under way."""
-        return self._waiter is not None and self._answering is None and not self._is_stepping
 
     def parse(self, data: bytes) -> None:
         """Parse what arrived; what it completed waits for `answer_next`."""

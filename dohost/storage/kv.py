@@ -41,9 +41,10 @@ class KeyValue:
 
     def get(self, key: str) -> object:
         """Return a fresh copy of the value, or None."""
-        if not self._database.has_kv:
+        database = self._database
+        if not database.has_kv:
             return None
-        stored = self._database.value(_GET, (key,))
+        stored = database.value(_GET, (key,))
         return None if stored is None else decode(stored)
 
     def get_many(self, keys: list[str]) -> JsDict:

@@ -106,7 +106,7 @@ class DurableObjectStorage:
         """Give the value of a key (None if it has none), or a mapping of the keys that exist."""
         self._host.check_access()
         if type(key) is str:
-            return Completed(self._kv.get(key_of(key)))
+            return Completed(self._kv.get(key if key.isascii() else key_of(key)))
         if isinstance(key, list):
             return Completed(self._kv.get_many([key_of(each) for each in key]))
         return Completed(self._kv.get(key_of(key)))

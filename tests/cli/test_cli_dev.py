@@ -238,6 +238,7 @@ def test_the_log_level_decides_what_is_shown(
     log_level: str, *, shows_requests: bool, shows_errors: bool
 ) -> None:
     view, text = view_with(log_level)
+    assert view.shows_requests == shows_requests
     view.request(RequestLine(method="GET", path="/x", status=200, duration_ms=1))
     view.failed(ValueError("bad"))
     assert ("GET /x" in text.getvalue()) == shows_requests

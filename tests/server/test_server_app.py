@@ -64,6 +64,29 @@ async def test_a_request_behind_one_that_waits_is_answered_after_it() -> None:
         assert (await client.answer()).body == b"http://t/ "
 
 
+async def test_requests_that_come_together_are_read_before_the_first_is_answered() -> None:
+    order: list[str] = []
+
+    async def program(request: Request) -> Response:
+        order.append(request.url)
+        return Response("")
+
+    async with serving(program) as server:
+        clients = [await server.connect() for _ in range(3)]
+        listener = server.server._listener
+        assert listener is not None
+        await until(lambda: len(listener.connections) == 3)
+        connections = listener.connections
+        for number, connection in enumerate(connections):
+            await until(lambda connection=connection: connection._waiter is not None)
+            connection.data_received(b"GET /%d HTTP/1.1\r\nHost: t\r\n\r\n" % number)
+        assert order == []
+        await asyncio.sleep(0)
+        assert order == [f"http://t/{number}" for number in range(3)]
+        for client in clients:
+            assert (await client.answer()).status == 200
+
+
 async def test_a_program_runs_in_a_task_and_a_context_of_its_own_request() -> None:
     seen: contextvars.ContextVar[int] = contextvars.ContextVar("seen", default=0)
 

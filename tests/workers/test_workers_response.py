@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 import pytest
 from workers import Blob, FetchResponse, FormData, Headers, ReadableStream, Response, WebSocketPair
 from workers.url_object import URLSearchParams
-from workers.values import Uint8Array
+from workers.values import JsDict, Uint8Array
 
 from dohost.errors import JsRangeError, JsTypeError
 
@@ -205,3 +207,34 @@ def test_a_host_makes_a_response_without_checks() -> None:
     response = Response.from_host(404, Headers({"a": "b"}), b"x", "http://x/")
     assert (response.status, response.url, response.ok) == (404, "http://x/", False)
     assert response.raw_header_items() == [("a", "b")]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1, 2, 3],
+        "y\u00e9\ud800",
+        {"a": [1.5, math.nan, True, None, 10**30], 2: 2, None: 3, True: 4, 1.5: ()},
+        1e22,
+        math.inf,
+        JsDict(a={}),
+    ],
+)
+def test_json_is_what_json_dumps_gives(value: object) -> None:
+    assert Response.json(value)._content == json.dumps(value)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"x", {(1,): 2}])
+def test_what_json_dumps_refuses_is_refused_alike(value: object) -> None:
+    with pytest.raises(TypeError) as expected:
+        json.dumps(value)
+    with pytest.raises(TypeError) as refused:
+        Response.json(value)
+    assert str(refused.value) == str(expected.value)
+
+
+def test_a_cycle_in_json_is_named() -> None:
+    value: list[object] = []
+    value.append(value)
+    with pytest.raises(ValueError, match="Circular"):
+        Response.json(value)

@@ -23,6 +23,21 @@ from workers.url import normalize
 from workers.values import StreamMover
 from workers.websocket import WebSocket
 
+# `json.dumps` makes this encoder anew for each value, which costs more than to use it. It looks for no
+# cycles, so `_to_json` leaves what is too deep to `json.dumps`, which says why.
+_encoder = json.encoder.c_make_encoder  # type: ignore[attr-defined]  # None without the C module
+_encode_json: Callable[[object, int], tuple[str, ...]] | None = _encoder and _encoder(
+    None,
+    json.JSONEncoder().default,
+    json.encoder.encode_basestring_ascii,
+    None,
+    ": ",
+    ", ",
+    False,
+    False,
+    True,
+)
+
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 NULL_BODY_STATUSES = frozenset({101, 204, 205, 304})
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -252,7 +267,7 @@ class Response(FetchResponse):
 
         Raises: TypeError for what `json.dumps` refuses, ValueError for cycles.
         """
-        response = cls(json.dumps(data), status, status_text, headers)
+        response = cls(_to_json(data), status, status_text, headers)
         response._content_type = "application/json"
         return response
 
@@ -283,6 +298,16 @@ class Response(FetchResponse):
 
     async def _read_json_with(self, **options: object) -> object:
         return await self._read_json(options)
+
+
+def _to_json(data: object) -> str:
+    """Return what `json.dumps(data)` returns, or raise what it raises."""
+    if _encode_json is None:
+        return json.dumps(data)
+    try:
+        return "".join(_encode_json(data, 0))
+    except RecursionError:
+        return json.dumps(data)
 
 
 def _require_no_options(status: int | None, status_text: str, headers: HeadersInit | None) -> None:
