@@ -38,6 +38,7 @@ SET_ALARM = (
 )
 CLEAR_ALARM = "DELETE FROM alarms WHERE unique_key = ? AND object_id = ?"
 
+FORGET_OBJECT = "DELETE FROM objects WHERE unique_key = ? AND object_id = ?"
 FORGET_OBJECTS = "DELETE FROM objects WHERE unique_key = ?"
 FORGET_ALARMS = "DELETE FROM alarms WHERE unique_key = ?"
 
@@ -61,10 +62,11 @@ Row = tuple[str | int | None, ...]
 class Changes:
     """What the next transaction writes; of several changes to one alarm the last one counts."""
 
-    __slots__ = ("alarms", "durable", "namespaces", "objects")
+    __slots__ = ("alarms", "durable", "forgotten", "namespaces", "objects")
 
     def __init__(self, durable: asyncio.Future[None]) -> None:
         self.namespaces: list[Row] = []
+        self.forgotten: list[Row] = []
         self.objects: list[Row] = []
         self.alarms: dict[tuple[str, str], Row | None] = {}
         self.durable = durable
@@ -75,6 +77,7 @@ class Changes:
         grouped: list[tuple[str, list[Row]]] = [
             (FORGET_OBJECTS, self.namespaces),
             (FORGET_ALARMS, self.namespaces),
+            (FORGET_OBJECT, self.forgotten),
             (ADD_OBJECT, self.objects),
             (SET_ALARM, [row for row in alarms.values() if row is not None]),
             (CLEAR_ALARM, [address for address, row in alarms.items() if row is None]),
@@ -136,6 +139,14 @@ class Catalog:
         )
         return [ObjectKey(row[0], row[1], row[2]) for row in rows]
 
+    async def all_objects(self) -> list[ObjectKey]:
+        """Return every known object."""
+        assert self._connection is not None, "the catalog is open"
+        rows = await self._connection.execute_fetchall(
+            "SELECT unique_key, object_id, name FROM objects"
+        )
+        return [ObjectKey(row[0], row[1], row[2]) for row in rows]
+
     def add_object(self, key: ObjectKey, *, created_ms: int) -> asyncio.Future[None]:
         """Record that `key` exists; the future is done when that is durable."""
         changes = self._next()
@@ -151,6 +162,13 @@ class Catalog:
     def clear_alarm(self, key: ObjectKey) -> asyncio.Future[None]:
         """Forget an alarm; harmless if it is forgotten late."""
         changes = self._next()
+        changes.alarms[key.address] = None
+        return changes.durable
+
+    def forget_object(self, key: ObjectKey) -> asyncio.Future[None]:
+        """Forget an object and its alarm; the future is done when that is durable."""
+        changes = self._next()
+        changes.forgotten.append(key.address)
         changes.alarms[key.address] = None
         return changes.durable
 

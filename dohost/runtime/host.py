@@ -29,6 +29,7 @@ from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.eviction import Evictor
 from dohost.runtime.faults import Faults
+from dohost.runtime.known_objects import MissingFiles, report_missing, without_files
 from dohost.runtime.layout import Layout, read_layout, write_layout
 from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.migrations import Plan, has_objects, move_deleted, plan_migrations
@@ -58,6 +59,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     open_objects_max: int = 2000
     reload_grace_s: float = 1.0
     history: HistoryLimits = DEFAULT_LIMITS
+    missing_files: MissingFiles = MissingFiles.start_empty
     clock: Clock = SystemClock()
     entropy: Entropy = SystemEntropy()
     log: Log = msgspec.field(default_factory=stderr_log)
@@ -105,6 +107,9 @@ class Host:
         loop.set_task_factory(task_factory(self._nesting))  # type: ignore[arg-type] # a Turn is a task by protocol
         catalog = Catalog(options.persist / "catalog.sqlite", loop)
         self._catalog = await catalog.__aenter__()
+        missing = await asyncio.to_thread(
+            without_files, options.persist, await catalog.all_objects()
+        )
         alarms = AlarmScheduler(
             loop, catalog, clock=options.clock, entropy=options.entropy, log=options.log
         )
@@ -123,6 +128,9 @@ class Host:
             is_strict=options.is_strict,
             history=options.history,
             faults=options.faults,
+            missing=report_missing(
+                missing, options.missing_files, catalog=catalog, log=options.log
+            ),
         )
         if self._outbound is not None:
             self._fetcher = GatedFetcher(self._outbound, loop)

@@ -20,7 +20,7 @@ import msgspec
 from workers import DurableObject, Request, Response, WorkerEntrypoint
 
 from dohost.clock import Clock, Entropy
-from dohost.errors import DataCloneError, HostError, JsException, JsTypeError
+from dohost.errors import DataCloneError, HostError, JsException, JsTypeError, Quarantined
 from dohost.gates import Batch
 from dohost.objects.id import DurableObjectId, IdFactory
 from dohost.objects.namespace import DurableObjectNamespace
@@ -65,6 +65,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     is_strict: bool
     history: HistoryLimits
     faults: Faults | None = None
+    missing: frozenset[tuple[str, str]] = frozenset()
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +144,10 @@ class ObjectClass:
         if actor is None:
             if self._end is not None:
                 raise self._end
+            if (self.unique_key, key) in self.parts.missing:
+                raise Quarantined(
+                    f"{self.file_of(key)} is missing; the object is known and was not empty"
+                )
             actor = self.actors[key] = Actor(self, object_id)
             actor.last_active_s = self.parts.loop.time()
             unsettled = self._unsettled.get(key)

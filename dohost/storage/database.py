@@ -21,14 +21,29 @@ from pathlib import Path
 import apsw
 
 from dohost.clock import Clock, SystemClock
-from dohost.errors import JsException, Quarantined, StorageFailure
+from dohost.errors import (
+    DohostError,
+    HostError,
+    JsException,
+    Quarantined,
+    StorageFailure,
+    TooManyFiles,
+)
 from dohost.storage import schema
 from dohost.storage.authorizer import Authorizer
 from dohost.storage.checkpoint import copy_in_thread, copy_tail
-from dohost.storage.connection import Row, SQLiteValue, open_file, set_up, use_wal
+from dohost.storage.connection import (
+    Row,
+    SQLiteValue,
+    is_out_of_descriptors,
+    open_file,
+    set_up,
+    use_wal,
+)
 from dohost.storage.failures import constraints_violated, message_of, translate
 from dohost.storage.files import ObjectFiles
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
+from dohost.storage.integrity import check_files, check_lone_log, is_damage, quarantine
 from dohost.storage.log_file import read_header, signed_time
 from dohost.storage.restore import carry_out, committed_frames, order_path
 from dohost.storage.schema import ObjectMeta
@@ -68,7 +83,7 @@ class Database:
         self.wal_pages = 0
         self.commits_held = 0
         self.critical: JsException | None = None
-        self.on_critical: Callable[[JsException], None] = _ignore
+        self.on_critical: Callable[[DohostError], None] = _ignore
         self._meta = meta
         self._clock = clock
         self.history = history
@@ -86,6 +101,8 @@ class Database:
         self._inventory = schema.NOTHING
         if os.path.lexists(path):
             self._open_existing()
+        else:
+            check_lone_log(path)
 
     def __repr__(self) -> str:
         status = "closed" if self.is_closed else "open" if self.exists else "without a file"
@@ -121,7 +138,7 @@ class Database:
         """COMMIT what is open, without waiting for the disk; no-op if nothing is, or if it is held.
 
         Raises: JsException if constraints are violated, StorageFailure if the disk fails; the
-        transaction is gone in both cases.
+        transaction is gone in both cases. Quarantined if the file turns out to be damaged.
         """
         if not self.in_transaction or self.commits_held:
             return
@@ -138,6 +155,8 @@ class Database:
             raise StorageFailure(message_of(error), outcome="not-applied") from error
         except apsw.Error as error:
             self.rollback()
+            if is_damage(error):
+                raise quarantine(self.path, message_of(error)) from error
             raise StorageFailure(message_of(error), outcome="unknown") from error
         self.in_transaction = False
         self._marked_s = now_s
@@ -201,7 +220,14 @@ class Database:
         return max(pages, 1) * PAGE_BYTES
 
     def failed(self, error: apsw.Error) -> JsException:
-        """Translate an error; if SQLite ended the transaction by itself, break the object."""
+        """Translate an error; if SQLite ended the transaction by itself, break the object.
+
+        Raises: Quarantined, which breaks it too, if the file turns out to be damaged.
+        """
+        if is_damage(error):
+            damage = quarantine(self.path, message_of(error))
+            self.on_critical(damage)
+            raise damage from error
         failure = translate(error)
         connection = self._connection
         if self.in_transaction and connection is not None and not connection.in_transaction:
@@ -272,26 +298,22 @@ class Database:
         self._files.close()
 
     def _create(self) -> None:
-        if os.path.lexists(f"{self.path}-wal"):
-            raise Quarantined(f"{self.path} is missing, but its log {self.path}-wal is there")
+        check_lone_log(self.path)
         self._files.create(schema.image())
         self._connect()
 
     def _open_existing(self) -> None:
         try:
-            size = self.path.stat().st_size
-        except OSError as error:
-            raise Quarantined(f"{self.path} can't be read: {error.strerror}") from error
-        if size <= 1:
-            raise Quarantined(f"{self.path} has {size} bytes: its content is lost")
-        try:
+            check_files(self.path)
             if os.path.lexists(order_path(self.path)):
                 carry_out(self.path, now_s=self._now_s())
             self._connect()
-        except (apsw.NotADBError, apsw.CorruptError, apsw.IOError) as error:
+        except apsw.Error as error:
             self.close()
+            if is_out_of_descriptors():
+                raise TooManyFiles(f"no file descriptor left to open {self.path}") from error
             raise Quarantined(f"{self.path} is damaged: {message_of(error)}") from error
-        except Quarantined:
+        except HostError:
             self.close()
             raise
 
@@ -327,5 +349,5 @@ class Database:
         return apsw.SQLITE_OK
 
 
-def _ignore(error: JsException) -> None:
+def _ignore(error: DohostError) -> None:
     """Stand in for `on_critical` until the storage has set it: the caller gets the error anyway."""

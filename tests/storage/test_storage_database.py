@@ -130,12 +130,11 @@ def test_a_file_of_a_newer_format_is_quarantined(path: Path) -> None:
         Database(path, META)
 
 
-def test_a_log_without_its_file_is_quarantined_at_the_first_write(path: Path) -> None:
+def test_a_log_without_its_file_is_quarantined(path: Path) -> None:
     written(path)
     path.unlink()
-    database = Database(path, META)
     with pytest.raises(Quarantined, match="is missing, but its log"):
-        database.begin()
+        Database(path, META)
     assert not path.exists()
 
 

@@ -1,0 +1,116 @@
+"""When an object's file is not to be trusted, and what is done then: nothing.
+
+A file that can't be trusted is *quarantined*: it is left as it is, the object answers with an error that
+names it, every other object goes on. SQLite itself takes an empty file for an empty database, deletes a
+log when one bit of the main file's header says that there is none, and ignores a log with a damaged
+header; each would make an object forget everything without a word. So `check_files` looks at the first
+bytes of both files before SQLite does.
+
+Damage that only shows later, when a page is read, is noted in `<id>.quarantined`, so that the answer
+stays the same over restarts until a person has looked: they put a good copy back and delete the note.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import apsw
+
+from dohost.errors import Quarantined
+from dohost.storage.durable_file import write_durably
+from dohost.storage.history import main_file
+from dohost.storage.log_file import DATABASE_HEADER_BYTES, HEADER_BYTES, log_path
+
+_MAGIC = b"SQLite format 3\0"
+_WAL_FORMAT = b"\x02\x02"
+_LITTLE_ENDIAN_SUMS = 0x377F0682
+# Codes that mean a damaged file; the others of this family can be provoked by user SQL.
+_DAMAGED = frozenset({apsw.SQLITE_CORRUPT, apsw.SQLITE_CORRUPT_INDEX, apsw.SQLITE_NOTADB})
+
+
+def note_path(path: Path) -> Path:
+    """Return where the note about the damaged object file `path` is."""
+    return path.with_suffix(".quarantined")
+
+
+def quarantine(path: Path, reason: str) -> Quarantined:
+    """Note durably that a file is damaged; return the error that its object answers with from now on."""
+    write_durably(note_path(path), f"{reason}\n".encode())
+    return _noted(path, reason)
+
+
+def is_damage(error: apsw.Error) -> bool:
+    """Return whether SQLite found the file itself damaged."""
+    return getattr(error, "extendedresult", None) in _DAMAGED
+
+
+def check_lone_log(path: Path) -> None:
+    """Refuse to take an object for new whose log is there. Raises: Quarantined."""
+    if _log_bytes(path):
+        raise Quarantined(f"{path} is missing, but its log {log_path(path)} is there")
+
+
+def check_files(path: Path) -> None:
+    """Look at the files of an object before SQLite opens them. Raises: Quarantined."""
+    note = note_path(path)
+    if os.path.lexists(note):
+        raise _noted(path, note.read_text("utf-8", "replace").strip())
+    if not path.is_file():
+        raise Quarantined(f"{path} is not a file")
+    with main_file(path) as main:
+        size = main.xFileSize()
+        if size <= 1:
+            raise Quarantined(f"{path} has {size} bytes: its content is lost")
+        header = main.xRead(min(size, DATABASE_HEADER_BYTES), 0)
+    log_bytes = _log_bytes(path)
+    page_bytes = int.from_bytes(header[16:18], "big")
+    if len(header) < DATABASE_HEADER_BYTES or header[:16] != _MAGIC:
+        raise Quarantined(f"{path} is not a database")
+    if log_bytes and header[18:20] != _WAL_FORMAT:
+        raise Quarantined(f"{path} has a log, but says of itself that it has none")
+    if not log_bytes and size < int.from_bytes(header[28:32], "big") * max(page_bytes, 512):
+        raise Quarantined(f"{path} is cut off: it has {size} bytes")
+    _check_log_header(path, log_bytes, page_bytes)
+
+
+def _check_log_header(path: Path, log_bytes: int, page_bytes: int) -> None:
+    if log_bytes < HEADER_BYTES:
+        return
+    descriptor = os.open(log_path(path), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        header = os.pread(descriptor, HEADER_BYTES, 0)
+    finally:
+        os.close(descriptor)
+    # All zero: a file that grew before a power cut and was never written; nothing was acknowledged.
+    if any(header) and not _is_log_header(header, page_bytes):
+        raise Quarantined(f"{log_path(path)} is damaged: its first bytes are not a log's")
+
+
+def _is_log_header(header: bytes, page_bytes: int) -> bool:
+    magic, _, log_page_bytes = struct.unpack_from(">3I", header)
+    if magic not in (_LITTLE_ENDIAN_SUMS, _LITTLE_ENDIAN_SUMS + 1):
+        return False
+    order = "<" if magic == _LITTLE_ENDIAN_SUMS else ">"
+    first = second = 0
+    words = struct.unpack_from(f"{order}6I", header)
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    own = 65536 if page_bytes == 1 else page_bytes
+    return (first, second) == struct.unpack_from(">2I", header, 24) and log_page_bytes == own
+
+
+def _log_bytes(path: Path) -> int:
+    try:
+        return os.stat(log_path(path)).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _noted(path: Path, reason: str) -> Quarantined:
+    return Quarantined(
+        f"{path} is damaged ({reason}). Put a good copy back with `dohost objects restore` or "
+        f"`import --replace`, or delete {note_path(path).name} to try it as it is."
+    )
