@@ -52,6 +52,7 @@ OWNERS = {
     "click": ("cli", "dev"),
     "dotenv": ("config",),
     "graphql": ("federation",),
+    "greenlet": ("runtime/stack_switching.py",),
     "multidict": ("server",),
     "jwt": ("gateway/auth.py", "gateway/jwk.py", "gateway/jwks.py", "gateway/jwt_checks.py"),
     "pyjson5": ("config",),

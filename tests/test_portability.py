@@ -21,7 +21,7 @@ from importlib.abc import MetaPathFinder
 
 PORTABLE = {"clock", "errors", "federation", "gateway", "memo", "telemetry"}
 HOST_ONLY = {
-    "aiohttp", "aiosqlite", "apsw", "click", "dotenv", "pyjson5", "rich", "uvloop", "watchfiles",
+    "aiohttp", "aiosqlite", "apsw", "click", "dotenv", "greenlet", "pyjson5", "rich", "uvloop", "watchfiles",
     "multidict", "sqlite3", "yarl",
 }
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn, Protocol, TypeVar
 
+from workers.values import JsDict
+
+from dohost.errors import JsException
 from dohost.objects.id import DurableObjectId
 from dohost.storage.storage import DurableObjectStorage
 
@@ -29,10 +32,21 @@ class StateHost(Protocol):
         ...
 
 
+class NoFacets:
+    """`ctx.facets`: child objects inside an object, which this host does not have."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        raise JsException("This Durable Object does not support creating facets.")
+
+
 class DurableObjectState:
     """One instance's `ctx`: its id, its storage, and its gates."""
 
-    __slots__ = ("_host", "exports", "id", "props", "storage")
+    __slots__ = ("_host", "exports", "facets", "id", "props", "storage")
 
     def __init__(
         self,
@@ -45,7 +59,8 @@ class DurableObjectState:
         self.id = object_id
         self.storage = storage
         self.exports = exports
-        self.props: Mapping[str, object] = {}
+        self.props: Mapping[str, object] = JsDict()
+        self.facets = NoFacets()
 
     def __repr__(self) -> str:
         return f"<DurableObjectState {self.id!r}>"

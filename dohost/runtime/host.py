@@ -362,6 +362,7 @@ class Host:
                 env=generation.env,
                 exports=generation.loopback,
                 context=generation.context,
+                switching=generation.switching,
                 delete_all_deletes_alarm=generation.has_flag(
                     "delete_all_deletes_alarm", since="2026-02-24"
                 ),

@@ -22,7 +22,7 @@ from types import ModuleType
 from dohost.errors import UserCodeError
 
 SHIMS = Path(__file__).parent.parent / "sdk" / "shims"
-SHIM_NAMES = frozenset({"js", "pyodide"})
+SHIM_NAMES = frozenset({"asgi", "js", "pyodide"})
 
 
 class _Source(SourceFileLoader):
@@ -34,7 +34,10 @@ class _Source(SourceFileLoader):
 
     def get_data(self, path: str) -> bytes:
         # A module's bytes are read once per generation, never from a cache of an older one.
-        return Path(path).read_bytes()
+        source = Path(path).read_bytes()
+        if b"run_sync" in source and not path.startswith(str(SHIMS)):
+            self._code.waits_in_sync_code = True
+        return source
 
     def path_stats(self, path: str) -> Mapping[str, float]:
         raise OSError("compiled code of workers is not cached on disk")
@@ -55,6 +58,8 @@ class WorkerCode:
         self._replaced = replaced or {}
         self._root = main.parent
         self._main = main
+        # Whether a file mentions `run_sync`: such code runs on stacks that can be put aside.
+        self.waits_in_sync_code = False
         # The generation's own table: what still runs finds its modules also after `unload`.
         self._modules: dict[str, ModuleType] = {}
         self.builtins: dict[str, object] = {**vars(builtins), "__import__": self._import}

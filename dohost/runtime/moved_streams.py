@@ -20,8 +20,8 @@ from workers.writable import PipeReader, Sink, WritableStream
 
 from dohost.errors import JsException
 from dohost.objects.rpc import Reply
+from dohost.runtime.leaving import when_durable
 from dohost.runtime.origin import Origin, PlainSink, Release, release_soon
-from dohost.runtime.outgoing import when_durable
 from dohost.runtime.turns import current_owner
 
 CUT_OFF = "ReadableStream received over RPC disconnected prematurely."
@@ -44,6 +44,11 @@ class StreamMover:
     def writable(self, stream: WritableStream) -> WritableStream:
         """Return the stream as the other side writes it."""
         return WritableStream(_MovedSink(stream.sink))
+
+
+def moved_from_here(stream: ReadableStream) -> ReadableStream:
+    """Return a stream that the running code gives to another object or to the network."""
+    return StreamMover(Origin.here()).readable(stream)
 
 
 class MovedSource:

@@ -19,20 +19,11 @@ from workers.context import Fetcher
 from dohost.gates import Batch
 from dohost.objects.rpc import Reply
 from dohost.runtime.custom_task import NEUTRAL
+from dohost.runtime.moved_streams import moved_from_here
 from dohost.runtime.tasks import spawn
 from dohost.runtime.turns import current_owner
 
 Result = TypeVar("Result")
-
-
-def when_durable(go: Callable[[], None], fail: Callable[[BaseException], None]) -> None:
-    """Run `go` when every confirmed write of the running object is durable: now, if it is."""
-    owner = current_owner.get()
-    barrier = None if owner is None else owner.barrier()
-    if barrier is None:
-        go()
-    else:
-        barrier.add_callback(lambda error: go() if error is None else fail(error))
 
 
 class GatedFetcher:
@@ -46,6 +37,8 @@ class GatedFetcher:
         """Start sending now; cancelling the awaiting turn cancels the request."""
         owner = current_owner.get()
         barrier = None if owner is None else owner.barrier()
+        if owner is not None:
+            request.gate_body(moved_from_here)
         task = spawn(self._loop, self._send(request, barrier), name="outgoing fetch")
         return task  # type: ignore[return-value] # _send returns a Response
 

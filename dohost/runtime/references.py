@@ -31,10 +31,10 @@ from dohost.objects.rpc import (
     to_remote_error,
 )
 from dohost.objects.stub import Fetcher, PassedFetcher
+from dohost.runtime.leaving import when_durable
 from dohost.runtime.loans import Loan
 from dohost.runtime.moved_streams import StreamMover
 from dohost.runtime.origin import GONE, Origin, Release, release_soon
-from dohost.runtime.outgoing import when_durable
 from dohost.runtime.turns import Sink
 
 DISPOSED = "RPC stub used after being disposed."

@@ -33,6 +33,7 @@ from dohost.runtime.calls import FetchCall, LendingCall, RpcCall, copy_arguments
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.faults import Faults
+from dohost.runtime.moved_streams import moved_from_here
 from dohost.runtime.references import lend
 from dohost.runtime.turns import Nesting, current_owner
 from dohost.storage.commit import Committer
@@ -76,6 +77,7 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     exports: object
     context: contextvars.Context
     delete_all_deletes_alarm: bool = True
+    switching: Callable[[Method], Method] | None = None
 
 
 class ObjectClass:
@@ -118,6 +120,11 @@ class ObjectClass:
         )
         self.fetch_handler: Callable[..., object] | None = getattr(code.cls, "fetch", None)
         self.alarm: Callable[..., object] | None = getattr(code.cls, "alarm", None)
+        if code.switching is not None:
+            self.methods = {name: code.switching(each) for name, each in self.methods.items()}
+            if self.fetch_handler is not None:
+                self.fetch_handler = code.switching(self.fetch_handler)
+            self.alarm = None if self.alarm is None else code.switching(self.alarm)
         self._alarm_takes_info = self.alarm is not None and _takes_argument(self.alarm)
         for actor in tuple(self.actors.values()):
             self._retire(actor, grace_s)
@@ -209,6 +216,8 @@ class ObjectClass:
     def fetch(self, stub: DurableObjectStub, request: Request) -> Awaitable[Response]:
         """Start a fetch on the object of `stub` now."""
         reply = Reply(loop=self._loop)
+        if current_owner.get() is not None:
+            request.gate_body(moved_from_here)
         self._send(stub, FetchCall(reply, request))
         return reply  # type: ignore[return-value] # FetchCall lets only a Response through
 

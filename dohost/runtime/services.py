@@ -16,10 +16,11 @@ from workers.values import clone
 from dohost.errors import JsException, JsTypeError
 from dohost.objects.rpc import Reply
 from dohost.objects.stub import Fetcher
+from dohost.runtime.leaving import when_durable
+from dohost.runtime.moved_streams import moved_from_here
 from dohost.runtime.origin import PlainSink, settle
-from dohost.runtime.outgoing import when_durable
 from dohost.runtime.references import copy_arguments
-from dohost.runtime.turns import Sink
+from dohost.runtime.turns import Sink, current_owner
 from dohost.runtime.worker import Generation
 
 
@@ -46,6 +47,8 @@ class ServiceStub(Fetcher):
         if options or type(resource) is not Request:
             resource = Request(resource, **options)  # type: ignore[arg-type] # checked by Request
         request = resource
+        if current_owner.get() is not None:
+            request.gate_body(moved_from_here)
         loop = asyncio.get_running_loop()
         left: asyncio.Future[None] = loop.create_future()
         when_durable(lambda: left.set_result(None), left.set_exception)

@@ -18,8 +18,9 @@ from workers.context import Fetcher, current_ctx, current_env, outbound
 
 from dohost.config import WorkerConfig
 from dohost.errors import HandlerMissing, UserCodeError
-from dohost.objects.rpc import method_table, refuse_method, to_remote_error
+from dohost.objects.rpc import Method, method_table, refuse_method, to_remote_error
 from dohost.runtime.json_values import JsonObject, json_object
+from dohost.runtime.legacy import legacy_exports
 from dohost.runtime.loader import WorkerCode
 from dohost.runtime.loans import Loan
 from dohost.runtime.origin import Origin
@@ -62,7 +63,8 @@ class Generation:
         self.config = config
         self.code = WorkerCode(config.name, config.main, replaced=replaced)
         self.module: ModuleType = self.code.load()
-        self.exports: Exports = _exports(self.module)
+        self.switching = _switching() if self.code.waits_in_sync_code else None
+        self.exports: Exports = self._exports()
         self.env: object = None
         self.loopback: object = None
         self.context = contextvars.Context()
@@ -100,6 +102,16 @@ class Generation:
         """Return what to do about classes that are there but not exported."""
         hidden = [name for name in missing if isinstance(getattr(self.module, name, None), type)]
         return f" Add {', '.join(map(repr, hidden))} to its __all__." if hidden else ""
+
+    def _exports(self) -> Exports:
+        exports = _exports(self.module)
+        if not self.has_flag("python_no_global_handlers", since="2025-08-14"):
+            exports = legacy_exports(self.module, exports)
+        if issubclass(exports.get("Default", object), DurableObject):
+            raise UserCodeError(
+                "The default export is a Durable Object; derive it from WorkerEntrypoint"
+            )
+        return exports
 
     def object_classes(self) -> list[str]:
         """Return the classes that have objects here: bound, or with storage by a migration alone."""
@@ -142,6 +154,8 @@ class Generation:
             raise HandlerMissing(
                 f"{cls.__name__} of worker {self.config.name!r} has no fetch() handler"
             )
+        if self.switching is not None:
+            handler = self.switching(handler)
         try:
             result = handler(cls(self._context_for(props), self.env), request)
             if not isinstance(result, Response):
@@ -175,6 +189,8 @@ class Generation:
             function = method_table(cls, roots=SDK_ROOTS).get(method)
             if function is None:
                 raise refuse_method(cls, method, instance)
+            if self.switching is not None:
+                function = self.switching(function)
             result = function(instance, *args)
             if isinstance(result, Awaitable):
                 result = await result
@@ -212,7 +228,14 @@ def _keep_with(
     keep(future)
 
 
-def _exports(module: ModuleType) -> Exports:
+def _switching() -> Callable[[Method], Callable[..., Awaitable[object]]]:
+    # Only programs that wait in synchronous code pay for the library behind this.
+    from dohost.runtime.stack_switching import switching
+
+    return switching
+
+
+def _exports(module: ModuleType) -> dict[str, type]:
     """Return the classes that the main module exports, by name."""
     listed = getattr(module, "__all__", None)
     found: dict[str, type] = {}
@@ -225,10 +248,6 @@ def _exports(module: ModuleType) -> Exports:
         if issubclass(value, SDK_ROOTS) or value.__module__ == module.__name__:
             found[name] = value
             found.setdefault(value.__name__, value)
-    if issubclass(found.get("Default", object), DurableObject):
-        raise UserCodeError(
-            "The default export is a Durable Object; derive it from WorkerEntrypoint"
-        )
     return found
 
 

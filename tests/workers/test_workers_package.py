@@ -386,7 +386,7 @@ class TestShims:
         with pytest.raises(JsException, match="destroyed"):
             once("ab")
 
-    def test_run_sync_says_why_it_cannot_work(self, ffi: ModuleType) -> None:
+    def test_run_sync_needs_a_host(self, ffi: ModuleType) -> None:
         async def late() -> None: ...
 
         with pytest.raises(RuntimeError, match="use `await`"):

@@ -1,8 +1,8 @@
 """The module `js` as worker code imports it: JavaScript's globals, with Python values behind them.
 
 Objects are those of the `workers` package, so what `js.Response.new(…)` makes is a `workers.Response`. Not
-here: timers (use asyncio), caches, underlying sources of `ReadableStream`, `crypto.subtle` but for
-`digest`, typed arrays but for `Uint8Array`. Clock and randomness are read when a function is
+here: caches, promises, underlying sources of `ReadableStream`, `crypto.subtle` but for `digest`,
+typed arrays but for `Uint8Array`. Clock and randomness are read when a function is
 called, never at import.
 """
 
@@ -16,10 +16,21 @@ from datetime import UTC, datetime
 
 import workers
 from workers import ReadableStream, WebSocket, WebSocketPair
+from workers.abort import AbortController, AbortSignal
 from workers.blob import JsBlob
+from workers.encoding import (
+    TextDecoder,
+    TextEncoder,
+    atob,
+    btoa,
+    decodeURIComponent,
+    encodeURIComponent,
+)
+from workers.rpc import Symbol
+from workers.timers import clearInterval, clearTimeout, setInterval, setTimeout
 from workers.url_object import URL, URLSearchParams
 from workers.values import ArrayBuffer as _ArrayBuffer
-from workers.values import JsDict
+from workers.values import JsDict, clone
 from workers.values import Uint8Array as _Uint8Array
 from workers.websocket import WebSocketRequestResponsePair
 
@@ -29,6 +40,8 @@ from dohost.errors import JsException, JsTypeError
 __all__ = [
     "JSON",
     "URL",
+    "AbortController",
+    "AbortSignal",
     "Array",
     "ArrayBuffer",
     "Blob",
@@ -40,15 +53,28 @@ __all__ = [
     "ReadableStream",
     "Request",
     "Response",
+    "Symbol",
+    "TextDecoder",
+    "TextEncoder",
     "TransformStream",
     "URLSearchParams",
     "Uint8Array",
     "WebSocket",
     "WebSocketPair",
     "WebSocketRequestResponsePair",
+    "atob",
+    "btoa",
+    "clearInterval",
+    "clearTimeout",
     "console",
     "crypto",
+    "decodeURIComponent",
+    "encodeURIComponent",
     "fetch",
+    "performance",
+    "setInterval",
+    "setTimeout",
+    "structuredClone",
 ]
 
 Init = Mapping[str, object]
@@ -306,6 +332,19 @@ class crypto:
         raw[8] = 0x80 | (raw[8] & 0x3F)
         text = raw.hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class performance:
+    """`performance.now()` in milliseconds, on a clock that never goes back."""
+
+    @staticmethod
+    def now() -> float:
+        return SystemClock.monotonic() * 1000
+
+
+def structuredClone(value: object) -> object:
+    """Return the copy of a value that a call would make; functions and platform objects are refused."""
+    return clone(value)
 
 
 def fetch(

@@ -7,7 +7,7 @@ runs there. `WebSocketPair`, `RpcTarget` and `ReadableStream` come from `js` on 
 
 from __future__ import annotations
 
-from typing import NoReturn
+from types import SimpleNamespace
 
 from workers.blob import Blob, BlobEnding, BlobValue, File
 from workers.entrypoint import DurableObject, WorkerEntrypoint, WorkflowEntrypoint, handler
@@ -59,6 +59,18 @@ __all__ = [
 ]
 
 
-def import_from_javascript(name: str) -> NoReturn:
-    """Refuse to import a JavaScript module: there is no JavaScript here."""
-    raise ImportError(f"{name!r} is a JavaScript module, and this host runs Python only")
+def import_from_javascript(name: str) -> SimpleNamespace:
+    """Return what JavaScript's `import` of a built-in module gives; "cloudflare:workers" is here.
+
+    Raises: ImportError for every other name: there is no JavaScript here.
+    """
+    if name != "cloudflare:workers":
+        raise ImportError(f"{name!r} is a JavaScript module, and this host runs Python only")
+    return SimpleNamespace(
+        DurableObject=DurableObject,
+        RpcTarget=RpcTarget,
+        WorkerEntrypoint=WorkerEntrypoint,
+        WorkflowEntrypoint=WorkflowEntrypoint,
+        env=env,
+        waitUntil=waitUntil,
+    )

@@ -62,7 +62,7 @@ class AbortSignal(Transferable):
 
     def removeEventListener(self, kind: str, listener: Listener) -> None:
         """Undo `addEventListener`."""
-        self._listeners = [each for each in self._listeners if each[0] is not listener]
+        self._listeners = [each for each in self._listeners if each[0] != listener]
 
     def throwIfAborted(self) -> None:
         """Raises: the reason, if this is aborted."""

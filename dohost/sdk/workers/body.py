@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dohost.errors import JsTypeError
@@ -104,6 +105,11 @@ class BodyMixin(Transferable):
             raise OSError(USED)
         self._is_used = True
         return content
+
+    def gate_body(self, gate: Callable[[ReadableStream], ReadableStream]) -> None:
+        """Replace a streamed body by what `gate` makes of it; other bodies stay as they are."""
+        if isinstance(self._content, ReadableStream):
+            self._content = gate(self._content)
 
     def _move(self, streams: StreamMover) -> Content:
         """Use the body up and return it for the other side of a call; a stream is moved there."""

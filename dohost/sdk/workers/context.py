@@ -6,7 +6,7 @@ that two workers in one process never see each other's. Nothing else passes from
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,6 +32,10 @@ class ExecutionContext(Protocol):
         ...
 
 
+# How synchronous code waits for an awaitable, where the host lets it.
+suspend: ContextVar[Callable[[Awaitable[object]], object] | None] = ContextVar(
+    "workers.suspend", default=None
+)
 outbound: ContextVar[Fetcher | None] = ContextVar("workers.outbound", default=None)
 current_env: ContextVar[object | None] = ContextVar("workers.current_env", default=None)
 current_ctx: ContextVar[ExecutionContext | None] = ContextVar("workers.current_ctx", default=None)

@@ -184,11 +184,6 @@ class FetchResponse(BodyMixin):
         content = self._take()
         return content.encode() if isinstance(content, str) else content
 
-    def gate_body(self, gate: Callable[[ReadableStream], ReadableStream]) -> None:
-        """Replace a streamed body by what `gate` makes of it; other bodies stay as they are."""
-        if isinstance(self._content, ReadableStream):
-            self._content = gate(self._content)
-
     def __repr__(self) -> str:
         content_type = self.headers.get("content-type")
         return (

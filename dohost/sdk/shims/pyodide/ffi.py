@@ -1,14 +1,14 @@
 """The module `pyodide.ffi`: conversions between Python and JavaScript, where both are Python.
 
 `to_js` returns what our API accepts in place of a JavaScript object; proxies are thin wrappers that can
-be destroyed. `run_sync` can't exist: suspending a synchronous function needs WebAssembly's stack switching.
+be destroyed. `run_sync` waits through the host, which can put the stack of synchronous code aside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import NoReturn
 
+from workers.context import suspend
 from workers.values import ArrayBuffer as JsBuffer
 from workers.values import JsBigInt, JsDict
 
@@ -19,6 +19,7 @@ __all__ = [
     "JsBuffer",
     "JsException",
     "JsProxy",
+    "can_run_sync",
     "create_once_callable",
     "create_proxy",
     "run_sync",
@@ -95,13 +96,22 @@ def create_once_callable(function: Callable[..., object], **options: object) -> 
     return _OnceCallable(function)
 
 
-def run_sync(awaitable: Awaitable[object]) -> NoReturn:
-    """Refuse to wait inside synchronous code."""
-    close = getattr(awaitable, "close", None)
-    if close is not None:
-        close()
-    raise RuntimeError("run_sync() can't suspend a synchronous function on CPython; use `await`")
+def run_sync(awaitable: Awaitable[object]) -> object:
+    """Wait for `awaitable` in synchronous code and return its result.
+
+    Raises: what the awaitable raises; RuntimeError outside the handlers and methods that a host called.
+    """
+    wait = suspend.get()
+    if wait is None:
+        close = getattr(awaitable, "close", None)
+        if close is not None:
+            close()
+        raise RuntimeError(
+            "run_sync() can only wait in handlers and methods that a host called; use `await` here"
+        )
+    return wait(awaitable)
 
 
 def can_run_sync() -> bool:
-    return False
+    """Return whether `run_sync` may be called here."""
+    return suspend.get() is not None

@@ -1,0 +1,88 @@
+"""JavaScript's small globals: timers, text, symbols, signals."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from workers.abort import AbortController, AbortSignal
+from workers.encoding import (
+    TextDecoder,
+    TextEncoder,
+    atob,
+    btoa,
+    decodeURIComponent,
+    encodeURIComponent,
+)
+from workers.timers import clearInterval, clearTimeout, setInterval, setTimeout
+
+from dohost.errors import JsException, JsRangeError, JsTypeError
+
+
+async def test_a_timeout_calls_once_and_an_interval_until_it_is_cleared() -> None:
+    calls: list[object] = []
+    ended = asyncio.Event()
+
+    async def later(value: object) -> None:
+        calls.append(value)
+
+    def tick() -> None:
+        calls.append("tick")
+        if calls.count("tick") == 2:
+            ended.set()
+
+    await setTimeout(later, 0, "async")
+    cleared = setTimeout(calls.append, 0, "never")
+    clearTimeout(cleared)
+    interval = setInterval(tick, 0)
+    await ended.wait()
+    clearInterval(interval)
+    clearTimeout(None)
+    await asyncio.sleep(0)
+    assert calls == ["async", "tick", "tick"]
+
+
+def test_text_and_bytes() -> None:
+    assert bytes(TextEncoder.new().encode("é")) == b"\xc3\xa9"
+    assert TextDecoder.new().decode(b"\xef\xbb\xbf\xc3\xa9\xff") == "é\ufffd"
+    assert TextDecoder.new("latin1").decode(memoryview(b"\xe9")) == "é"
+    with pytest.raises(JsTypeError, match="Failed to decode"):
+        TextDecoder.new("utf-8", {"fatal": True}).decode(b"\xff")
+    with pytest.raises(JsRangeError, match='"nope" is not a valid encoding'):
+        TextDecoder.new("nope")
+
+
+def test_base64_and_uri_components() -> None:
+    assert (btoa("é"), atob("6Q"), atob(" 6Q== ")) == ("6Q==", "é", "é")
+    for call in (lambda: btoa("€"), lambda: atob("*")):
+        with pytest.raises(JsException, match="InvalidCharacterError"):
+            call()
+    assert encodeURIComponent("a b/é!'()*~") == "a%20b%2F%C3%A9!'()*~"
+    assert decodeURIComponent("a%20b%2F") == "a b/"
+
+
+async def test_a_signal_is_aborted_once_and_says_why() -> None:
+    controller = AbortController.new()
+    signal = controller.signal
+    seen: list[object] = []
+    signal.onabort = lambda event: seen.append(event.type)
+    signal.addEventListener("abort", lambda event: seen.append(event.target.reason))
+    signal.addEventListener("abort", seen.clear)
+    signal.removeEventListener("abort", seen.clear)
+    joined = AbortSignal.any([AbortSignal(), signal])
+    signal.throwIfAborted()
+    controller.abort("enough")
+    controller.abort("again")
+    assert seen == ["abort", "enough"]
+    assert (signal.aborted, joined.aborted, joined.reason) == (True, True, "enough")
+    with pytest.raises(JsException, match="enough"):
+        signal.throwIfAborted()
+    assert str(AbortSignal.abort().reason) == "AbortError: The operation was aborted"
+
+
+async def test_a_signal_can_have_a_timeout() -> None:
+    signal = AbortSignal.timeout(0)
+    aborted = asyncio.Event()
+    signal.addEventListener("abort", lambda _: aborted.set())
+    await aborted.wait()
+    assert str(signal.reason) == "TimeoutError: The operation was aborted due to timeout"
