@@ -255,7 +255,7 @@ def _pairs(init: HeadersInit) -> Pairs:
 
 
 def _plain_fields(
-    names: Iterable[str], values: Iterable[str], pairs: Collection[tuple[str, str]]
+    names: Iterable[str], values: Collection[str], pairs: Collection[tuple[str, str]]
 ) -> dict[str, tuple[str, str]] | None:
     """Return the fields if every name is a common one that comes once and every value is plain.
 
@@ -271,9 +271,13 @@ def _plain_fields(
     if not text.isascii() or "\n" in text or "\r" in text or "\0" in text:
         return None
     # Blanks at either end of a value are not a part of it.
-    if "\t" in text or "| " in text or " |" in text or text[:1] == " " or text[-1:] == " ":
+    if "\t" in text or (" " in text and any(map(_has_blank_end, values))):
         return None
     return fields  # type: ignore[return-value]  # None is not among the keys
+
+
+def _has_blank_end(value: str) -> bool:
+    return value[:1] == " " or value[-1:] == " "
 
 
 def _plain(init: HeadersInit) -> dict[str, tuple[str, str]] | None:
