@@ -44,10 +44,12 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Faces(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server shows: request lines and error pages."""
+    """What the server shows: request lines and error pages. `is_dev`: also what failed, to the client."""
 
     on_request: Callable[[RequestLine], None] | None
     error_page: Callable[[BaseException, Request], Response] | None = None
+    is_dev: bool = True
+    tests_scheduled: bool = False
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +84,7 @@ async def running_server(
     """Serve `host`; `workers` are the ones that are loaded now. Raises: CallerError if the port is taken."""
     options = host.options
     token = options.entropy.token(_TOKEN_BYTES).hex()
-    api = InspectionApi(token, lambda: _inspector(host, options.persist, workers()))
+    api = InspectionApi(token, host, lambda: _inspector(host, options.persist, workers()))
     server, url = await _listen(host, listening, faces=faces, api=api)
     host.describe(LockInfo(pid=os.getpid(), url=url, token=token))
     port = int(url.rpartition(":")[2])
@@ -107,7 +109,13 @@ async def _listen(
     for port in _ports(listening):
         server = Server(
             host.fetch,
-            ServerOptions(ip=listening.ip, port=port, dev=True, tls=listening.tls),
+            ServerOptions(
+                ip=listening.ip,
+                port=port,
+                dev=faces.is_dev,
+                tests_scheduled=faces.tests_scheduled,
+                tls=listening.tls,
+            ),
             clock=host.options.clock,
             log=host.options.log,
             entropy=host.options.entropy,

@@ -40,6 +40,8 @@ class _Flags(TypedDict):
     is_watching: bool
     is_json: bool
     opens_browser: bool
+    tests_scheduled: bool
+    fires_crons: bool
 
 
 @click.command("dev", epilog="Example: dohost dev --port 8080 --var GREETING:hello")
@@ -105,6 +107,18 @@ class _Flags(TypedDict):
 )
 @click.option("--json-logs", "is_json", is_flag=True, help="One JSON object per line, on stderr.")
 @click.option("--open", "opens_browser", is_flag=True, help="Open a browser when ready.")
+@click.option(
+    "--test-scheduled",
+    "tests_scheduled",
+    is_flag=True,
+    help="GET /__scheduled?cron=… runs the scheduled handler.",
+)
+@click.option(
+    "--fire-crons",
+    "fires_crons",
+    is_flag=True,
+    help="Run the scheduled handler when crons are due.",
+)
 @project_options
 def command(script: Path | None, *, project: Project, **flags: Unpack[_Flags]) -> int:
     """Run a local server that reloads on each save; SCRIPT replaces the configuration's main."""
@@ -129,6 +143,8 @@ def command(script: Path | None, *, project: Project, **flags: Unpack[_Flags]) -
         ),
         is_watching=flags["is_watching"],
         opens_browser=flags["opens_browser"],
+        tests_scheduled=flags["tests_scheduled"],
+        fires_crons=flags["fires_crons"],
     )
     project = msgspec.structs.replace(project, overrides=overrides)
     return run_async(serve(project, dev_flags, view=view))

@@ -16,6 +16,7 @@ import ssl
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import msgspec
 from workers.request import Request
@@ -49,6 +50,8 @@ class DevFlags(msgspec.Struct, frozen=True, kw_only=True):
     history: HistoryLimits = DEFAULT_LIMITS
     is_watching: bool
     opens_browser: bool
+    tests_scheduled: bool = False
+    fires_crons: bool = False
 
 
 async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
@@ -69,10 +72,13 @@ async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
         view.say("⎔ Starting local server...")
         await session.load_first()
         faces = Faces(
-            on_request=view.request if view.shows_requests else None, error_page=session.error_page
+            on_request=view.request if view.shows_requests else None,
+            error_page=session.error_page,
+            tests_scheduled=flags.tests_scheduled,
         )
         async with running_server(host, listening, faces=faces, workers=session.workers) as running:
             session.announce(running, opens_browser=flags.opens_browser)
+            session.start_crons(running, fires=flags.fires_crons)
             with session.keyboard(running):
                 await session.run(data=persist if flags.is_watching else None)
             view.say("⎔ Shutting down local server...")
@@ -140,6 +146,18 @@ class _Session:
         self._view.ready(url, has_gateway="GATEWAY" in self._loaded.workers[0].vars)
         if opens_browser:
             webbrowser.open(url)
+
+    def start_crons(self, running: Running, *, fires: bool) -> None:
+        """Fire crons if that was asked for, else say how to run the handler by hand."""
+        if fires:
+            self._host.schedules.fire()
+        elif any(worker.crons for worker in self._loaded.workers):
+            cron = next(cron for worker in self._loaded.workers for cron in worker.crons)
+            path = f"/cdn-cgi/local/scheduled?cron={quote_plus(cron)}"
+            self._view.say(
+                "Scheduled Workers are not automatically triggered during local development.\n"
+                f'To run one:  curl "{shown_url(running.url)}{path}"   (or start with --fire-crons)'
+            )
 
     @contextlib.contextmanager
     def keyboard(self, running: Running) -> Iterator[None]:

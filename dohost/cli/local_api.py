@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from dohost.errors import CallerError
+from dohost.runtime.host import Host
 from dohost.runtime.inspection import Inspector
-from dohost.server.local_api import UnknownCall
+from dohost.runtime.schedules import ScheduledController
+from dohost.server.local_api import ScheduledEnd, UnknownCall
 
 
 class _ObjectsArguments(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,10 +33,11 @@ class _SqlArguments(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InspectionApi:
-    """Answers `objects`, `path` and `sql`; `inspector` makes a view of what is loaded now."""
+    """Answers `objects`, `path` and `sql`, and runs schedules; `inspector` makes a view of what is loaded now."""
 
-    def __init__(self, token: str, inspector: Callable[[], Inspector]) -> None:
+    def __init__(self, token: str, host: Host, inspector: Callable[[], Inspector]) -> None:
         self._token = token
+        self._host = host
         self._inspector = inspector
 
     @property
@@ -49,6 +52,14 @@ class InspectionApi:
         except msgspec.ValidationError as error:
             raise CallerError(str(error)) from error
         return await asyncio.to_thread(answer)
+
+    async def scheduled(self, cron: str, time_ms: int | None) -> ScheduledEnd:
+        """Run the primary worker's `scheduled` handler."""
+        if time_ms is None:
+            time_ms = self._host.options.clock.realtime_ns() // 1_000_000
+        controller = ScheduledController(cron=cron, scheduled_ms=time_ms)
+        outcome = await self._host.schedules.run(controller)
+        return ScheduledEnd(outcome=outcome, noRetry=controller.is_retry_refused)
 
     def _prepare(self, name: str, arguments: Mapping[str, object]) -> Callable[[], object]:
         inspector = self._inspector()

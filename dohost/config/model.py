@@ -81,6 +81,7 @@ class QueueConsumer(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_timeout: float | None = None
     max_retries: int | None = None
     dead_letter_queue: str | None = None
+    retry_delay: float | None = None
 
 
 class AssetsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +159,14 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     assets: AssetsConfig | None = None
     dev: DevConfig = DevConfig()
     unsupported: tuple[UnsupportedBinding, ...] = ()
+
+    def has_flag(self, flag: str, *, since: str) -> bool:
+        """Return whether a compatibility flag is on: by name, or by the configured date."""
+        if flag in self.compatibility_flags:
+            return True
+        is_off = f"no_{flag}" in self.compatibility_flags
+        # ISO dates compare as text; without a date a worker gets today's behaviour.
+        return not is_off and (self.compatibility_date or since) >= since
 
     def unique_key(self, class_name: str) -> str:
         """Return the key that a namespace's ids and directory derive from, equal to wrangler's."""

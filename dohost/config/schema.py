@@ -102,7 +102,7 @@ _QUEUES = Table(
                         "max_batch_timeout": _optional(NUMBER),
                         "max_retries": _optional(INTEGER),
                         "dead_letter_queue": _optional(),
-                        "retry_delay": IGNORED,
+                        "retry_delay": _optional(NUMBER),
                         "max_concurrency": IGNORED,
                         "type": IGNORED,
                     },

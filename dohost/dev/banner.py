@@ -109,6 +109,7 @@ def _local_rows(worker: WorkerConfig) -> Iterator[BindingRow]:
     simulated: list[tuple[str, str | None, str]] = [
         *((kv.binding, kv.id, "KV Namespace") for kv in worker.kv_namespaces),
         *((d1.binding, d1.database_name, "D1 Database") for d1 in worker.d1_databases),
+        *((queue.binding, queue.queue, "Queue") for queue in worker.queue_producers),
     ]
     for binding, name, resource in simulated:
         yield BindingRow(binding=_named(binding, name), resource=resource)
@@ -125,7 +126,6 @@ def _simulated_elsewhere(worker: WorkerConfig) -> Iterator[BindingRow]:
     """Rows of what wrangler simulates and dohost only names."""
     named: list[tuple[str, str | None, str]] = [
         *((item.binding, item.bucket_name, "R2 Bucket") for item in worker.r2_buckets),
-        *((item.binding, item.queue, "Queue") for item in worker.queue_producers),
     ]
     if worker.assets is not None and worker.assets.binding is not None:
         named.append((worker.assets.binding, None, "Assets"))

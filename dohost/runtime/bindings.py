@@ -87,6 +87,14 @@ def build_env(
         bindings[kv.binding] = resources.kv_namespace(kv.id or kv.binding)
     for d1 in config.d1_databases:
         bindings[d1.binding] = resources.d1_database(d1.database_id or d1.binding)
+    # Before this date of Cloudflare's, bodies crossed as V8 values.
+    as_json = config.has_flag("queues_json_messages", since="2024-03-18")
+    for producer in config.queue_producers:
+        bindings[producer.binding] = resources.queue(
+            producer.queue,
+            delay_s=producer.delivery_delay or 0.0,
+            content_type="json" if as_json else "v8",
+        )
     for kind, name in _unsupported(config):
         bindings[name] = Unavailable(f"env.{name}: dohost has no local {kind} yet.")
     return Env(bindings)
@@ -94,6 +102,5 @@ def build_env(
 
 def _unsupported(config: WorkerConfig) -> list[tuple[str, str]]:
     found = [("R2 bucket", r2.binding) for r2 in config.r2_buckets]
-    found += [("queue", queue.binding) for queue in config.queue_producers]
     found += [(other.kind, other.binding) for other in config.unsupported]
     return found

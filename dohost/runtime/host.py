@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import msgspec
-from workers import Request, Response, WorkerEntrypoint
+from workers import Request, Response
 from workers.context import Fetcher
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
@@ -27,6 +28,7 @@ from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.bindings import build_env
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
+from dohost.runtime.consumers import consumer_problems, consumers_of
 from dohost.runtime.eviction import Evictor
 from dohost.runtime.faults import Faults
 from dohost.runtime.known_objects import MissingFiles, report_missing, without_files
@@ -35,7 +37,8 @@ from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.migrations import Plan, has_objects, move_deleted, plan_migrations
 from dohost.runtime.outgoing import GatedFetcher, GatedOutlet
 from dohost.runtime.registry import Code, ObjectClass, Parts
-from dohost.runtime.services import Exports, Loopback
+from dohost.runtime.schedules import Schedules
+from dohost.runtime.services import exports_of
 from dohost.runtime.tasks import spawn, task_factory
 from dohost.runtime.turns import Nesting
 from dohost.runtime.worker import Generation
@@ -134,10 +137,14 @@ class Host:
         )
         if self._outbound is not None:
             self._fetcher = GatedFetcher(self._outbound, loop)
-        self._outlet = GatedOutlet(loop)
         self.resources = Resources(
-            options.persist, outlet=self._outlet, clock=options.clock, entropy=options.entropy
+            options.persist,
+            outlet=GatedOutlet(loop),
+            clock=options.clock,
+            entropy=options.entropy,
+            log=options.log,
         )
+        self.schedules = Schedules(options.clock, options.log)
         self._evictor = Evictor(
             loop, self._classes, options.evict_after_s, options.open_objects_max
         )
@@ -178,6 +185,8 @@ class Host:
             parts = self.parts
             known = await parts.catalog.alarms()
             parts.alarms.start(AlarmRuns(self._classes, parts), known)
+        self.resources.queues.consume(consumers_of(generations))
+        self.schedules.load(generations)
 
     async def drain(self, *, grace_s: float) -> None:
         """Finish what was begun, for at most `grace_s`; then close everything. Idempotent."""
@@ -186,6 +195,7 @@ class Host:
             return
         self._evictor.stop()
         parts.alarms.start_no_more()
+        await asyncio.gather(self.schedules.stop(grace_s), self.resources.queues.stop(grace_s))
         await self._wait_for_turns(grace_s)
         for task in tuple(self._background):
             task.cancel()
@@ -194,7 +204,6 @@ class Host:
                 if not actor.evict_if_idle():
                     actor.reset(JsException("The server stopped while this call was running."))
         await parts.alarms.stop()
-        await self._outlet.drain()
         await self.resources.close()
         _unload([*self._retired, *self._generations.values()])
         parts.loop.set_task_factory(None)
@@ -299,6 +308,7 @@ class Host:
             replaced = self.options.replaced_modules
             generations.extend(Generation(config, replaced=replaced) for config in workers)
             self._ensure_classes(generations)
+            problems += consumer_problems(generations)
             for generation in generations:
                 problems += self._prepare(generation)
         except UserCodeError as error:
@@ -320,22 +330,12 @@ class Host:
                 f"entrypoint, {generation.config.main.name}.{generation.hint_for(missing)}"
             ]
         env = build_env(generation.config, self, clock=self.options.clock, resources=self.resources)
-        generation.bind(env, self._loopback(generation), self._fetcher, self.keep)
+        known = partial(self._known_class, generation.config.name)
+        generation.bind(env, exports_of(generation, known), self._fetcher, self.keep)
         return generation.check()
 
-    def _loopback(self, generation: Generation) -> Exports:
-        """Return `ctx.exports` of a worker: its entrypoints and its classes' namespaces."""
-        found: dict[str, object] = {}
-        for name, cls in generation.exports.items():
-            known = self._classes.get(self._layout.unique_key(generation.config.name, name))
-            if known is not None:
-                found[name] = known.namespace
-            elif issubclass(cls, WorkerEntrypoint):
-                found[name] = Loopback(generation.config.name, lambda: generation, entrypoint=name)
-        if "Default" in found:
-            # JavaScript's name of the default export.
-            found["default"] = found["Default"]
-        return Exports(found)
+    def _known_class(self, worker: str, class_name: str) -> ObjectClass | None:
+        return self._classes.get(self._layout.unique_key(worker, class_name))
 
     def _ensure_classes(self, generations: list[Generation]) -> None:
         for generation in generations:

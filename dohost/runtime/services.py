@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from workers import Request, Response
+from workers import Request, Response, WorkerEntrypoint
 from workers.values import clone
 
 from dohost.errors import JsException, JsTypeError
@@ -20,6 +20,7 @@ from dohost.runtime.leaving import when_durable
 from dohost.runtime.moved_streams import moved_from_here
 from dohost.runtime.origin import PlainSink, settle
 from dohost.runtime.references import copy_arguments
+from dohost.runtime.registry import ObjectClass
 from dohost.runtime.turns import Sink, current_owner
 from dohost.runtime.worker import Generation
 
@@ -122,3 +123,18 @@ class Exports:
 
     def __repr__(self) -> str:
         return f"<Exports {' '.join(sorted(vars(self)))}>"
+
+
+def exports_of(generation: Generation, known: Callable[[str], ObjectClass | None]) -> Exports:
+    """Return `ctx.exports` of a worker: its entrypoints, and the namespaces of its `known` classes."""
+    found: dict[str, object] = {}
+    for name, cls in generation.exports.items():
+        object_class = known(name)
+        if object_class is not None:
+            found[name] = object_class.namespace
+        elif issubclass(cls, WorkerEntrypoint):
+            found[name] = Loopback(generation.config.name, lambda: generation, entrypoint=name)
+    if "Default" in found:
+        # JavaScript's name of the default export.
+        found["default"] = found["Default"]
+    return Exports(found)

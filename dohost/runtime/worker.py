@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import ModuleType
@@ -91,12 +92,7 @@ class Generation:
 
     def has_flag(self, flag: str, *, since: str) -> bool:
         """Return whether a compatibility flag is on: by name, or by the configured date."""
-        config = self.config
-        if flag in config.compatibility_flags:
-            return True
-        is_off = f"no_{flag}" in config.compatibility_flags
-        # ISO dates compare as text; without a date a worker gets today's behaviour.
-        return not is_off and (config.compatibility_date or since) >= since
+        return self.config.has_flag(flag, since=since)
 
     def hint_for(self, missing: list[str]) -> str:
         """Return what to do about classes that are there but not exported."""
@@ -168,6 +164,25 @@ class Generation:
             )
         return result
 
+    async def handle(self, handler_name: str, event: object) -> None:
+        """Give an event that is no request to the Default entrypoint; raises what user code raised."""
+        cls = self._entrypoint("Default")
+        handler = getattr(cls, handler_name, None)
+        if handler is None:
+            raise HandlerMissing(
+                f"Default of worker {self.config.name!r} has no {handler_name}() handler"
+            )
+        ctx = self._context_for(None)
+        given = (cls(ctx, self.env), event, self.env, ctx)[: _positional_max(handler)]
+        if self.switching is not None:
+            handler = self.switching(handler)
+        try:
+            result = handler(*given)
+            if isinstance(result, Awaitable):
+                await result
+        except SystemExit as error:
+            raise UserCodeError(f"{handler_name}() of {cls.__name__} called sys.exit()") from error
+
     async def call(
         self,
         method: str,
@@ -216,6 +231,16 @@ class Generation:
                 f"Define `class {name}(WorkerEntrypoint)` in {self.config.main.name}."
             )
         return cls
+
+
+def _positional_max(function: Callable[..., object]) -> int | None:
+    """Return how many positional arguments a handler takes (None: any number); more are dropped."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(each.kind is each.VAR_POSITIONAL for each in parameters):
+        return None
+    return sum(
+        each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD) for each in parameters
+    )
 
 
 def _keep_with(

@@ -32,7 +32,12 @@ from dohost.server.connection import Listener
 from dohost.server.exchange import SENT_CLOSE, ClientGone, Exchange, Sent
 from dohost.server.failures import FailureLog
 from dohost.server.limits import Limits
-from dohost.server.local_api import GUARDED_PREFIX, LocalApi, LocalGuard
+from dohost.server.local_api import (
+    GUARDED_PREFIX,
+    TEST_SCHEDULED_PATH,
+    LocalApi,
+    LocalGuard,
+)
 from dohost.server.problems import Problem, problem_of
 from dohost.server.websockets import cut, handshake_problem, serve_websocket
 from dohost.telemetry import Log
@@ -50,7 +55,8 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `port` 0 takes a free one. `trusted_proxies`: addresses or CIDR blocks whose `forwarding` field is
     believed. `local_names`: host names, beside loopback ones, under which `/cdn-cgi/` answers.
-    `dev`: show what failed to the client. `tls`: serve https.
+    `dev`: show what failed to the client. `tests_scheduled`: `/__scheduled` runs the `scheduled` handler.
+    `tls`: serve https.
     """
 
     ip: str = "127.0.0.1"
@@ -60,6 +66,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     forwarding: ForwardingField = "x-forwarded-for"
     local_names: tuple[str, ...] = ()
     dev: bool = False
+    tests_scheduled: bool = False
     tls: ssl.SSLContext | None = None
 
 
@@ -168,7 +175,7 @@ class Server:
         if isinstance(request, Problem):
             return send_problem(exchange, request)
         try:
-            if exchange.connection.listener.is_draining or GUARDED_PREFIX in request.url:
+            if exchange.connection.listener.is_draining or self._is_own(request.url):
                 response = await self._own_answer(request) or await self._host_fetch(request)
             else:
                 response = await self._host_fetch(request)
@@ -179,12 +186,19 @@ class Server:
         except Exception as error:  # noqa: BLE001  # the boundary: every failure becomes an answer
             return await self._failed(exchange, request, error)
 
+    def _is_own(self, url: str) -> bool:
+        """Whether the answer may be the server's own; a cheap look, as every request takes it."""
+        return GUARDED_PREFIX in url or (
+            self._options.tests_scheduled and TEST_SCHEDULED_PATH in url
+        )
+
     async def _own_answer(self, request: Request) -> Response | None:
         path = urlsplit(request.url).path
         if path == READY_PATH and self._is_draining:
             headers = {"content-type": "application/json", "cache-control": "no-store"}
             return Response('{"status": "draining"}', status=503, headers=headers)
-        if path.startswith(GUARDED_PREFIX) and self._local is not None:
+        is_test = self._options.tests_scheduled and path == TEST_SCHEDULED_PATH
+        if (is_test or path.startswith(GUARDED_PREFIX)) and self._local is not None:
             return await self._local.answer(request)
         return None
 

@@ -1,4 +1,5 @@
-"""The command line's way into a running server: `POST /cdn-cgi/local/api/<name>`.
+"""What the server answers beside the program: `POST /cdn-cgi/local/api/<name>` for the command line, and
+wrangler's addresses that run the `scheduled` handler by hand.
 
 Any web page can make a browser send requests to a loopback address, and a name that resolves to one (DNS
 rebinding) makes them same-origin. So everything under `/cdn-cgi/` checks whom the client meant to talk to
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from workers.request import Request
@@ -21,6 +22,10 @@ from dohost.errors import CallerError
 
 GUARDED_PREFIX = "/cdn-cgi/"
 API_PREFIX = "/cdn-cgi/local/api/"
+SCHEDULED_PATHS = frozenset(
+    ("/cdn-cgi/local/scheduled", "/cdn-cgi/handler/scheduled", "/cdn-cgi/mf/scheduled")
+)
+TEST_SCHEDULED_PATH = "/__scheduled"
 TOKEN_FIELD = "x-dohost-token"
 _LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _OWN_SITES = frozenset(("same-origin", "none"))
@@ -28,6 +33,13 @@ _OWN_SITES = frozenset(("same-origin", "none"))
 
 class UnknownCall(CallerError):
     """The local API has nothing of this name."""
+
+
+class ScheduledEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run of the `scheduled` handler ended: "ok" or "exception"."""
+
+    outcome: str
+    noRetry: bool
 
 
 class LocalApi(Protocol):
@@ -40,6 +52,10 @@ class LocalApi(Protocol):
 
     async def call(self, name: str, arguments: Mapping[str, object]) -> object:
         """Return the JSON-able answer. Raises: UnknownCall, or another CallerError for bad arguments."""
+        ...
+
+    async def scheduled(self, cron: str, time_ms: int | None) -> ScheduledEnd:
+        """Run the `scheduled` handler; `time_ms` None: as of now."""
         ...
 
 
@@ -59,6 +75,8 @@ class LocalGuard:
         if refusal is not None:
             return refusal
         path = urlsplit(request.url).path
+        if path in SCHEDULED_PATHS or path == TEST_SCHEDULED_PATH:
+            return await self._scheduled(request)
         if not path.startswith(API_PREFIX):
             return None
         if not self._is_call(request):
@@ -76,6 +94,20 @@ class LocalGuard:
         body = msgspec.json.encode(result)
         headers = {"content-type": "application/json", "cache-control": "no-store"}
         return Response(body, headers=headers)
+
+    async def _scheduled(self, request: Request) -> Response:
+        url = urlsplit(request.url)
+        query = dict(parse_qsl(url.query))
+        time = query.get("time")
+        if time is not None and not (time.isascii() and time.isdigit() and len(time) <= 15):
+            return Response("time must be milliseconds since the epoch", status=400)
+        end = await self._api.scheduled(query.get("cron", ""), None if time is None else int(time))
+        status = 200 if end.outcome == "ok" else 500
+        if url.path == TEST_SCHEDULED_PATH:
+            return Response("Ran scheduled event", status=status)
+        if query.get("format") == "json":
+            return Response.from_json(msgspec.to_builtins(end), status=status)
+        return Response(end.outcome, status=status)
 
     def _refusal(self, request: Request) -> Response | None:
         url = urlsplit(request.url)

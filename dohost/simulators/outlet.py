@@ -24,3 +24,7 @@ class Outlet(Protocol):
     def write(self, work: Callable[[], Coroutine[object, object, Result]]) -> Awaitable[Result]:
         """Start `work` when the caller's writes so far are durable; if they fail, it never starts."""
         ...
+
+    async def drain(self) -> None:
+        """Wait until everything that was started has ended."""
+        ...

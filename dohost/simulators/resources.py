@@ -17,6 +17,11 @@ from dohost.simulators.files import file_name_of
 from dohost.simulators.kv import KvNamespace
 from dohost.simulators.kv_store import KvStore
 from dohost.simulators.outlet import Outlet
+from dohost.simulators.queue import WorkerQueue
+from dohost.simulators.queue_delivery import QueueDelivery
+from dohost.simulators.queue_messages import ContentType
+from dohost.simulators.queue_store import QueueStore
+from dohost.telemetry import Log
 
 
 class Store(Protocol):
@@ -29,14 +34,18 @@ Kept = TypeVar("Kept", bound=Store)
 
 
 class Resources:
-    """Makes the faces of bindings on shared stores."""
+    """Makes the faces of bindings on shared stores; `queues` delivers what was sent."""
 
-    def __init__(self, persist: Path, *, outlet: Outlet, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, persist: Path, *, outlet: Outlet, clock: Clock, entropy: Entropy, log: Log
+    ) -> None:
         self._persist = persist
         self._outlet = outlet
         self._clock = clock
         self._entropy = entropy
         self._stores: dict[Path, Store] = {}
+        self._messages = self._keep(self._path("queues", "queues"), QueueStore)
+        self.queues = QueueDelivery(self._messages, clock=clock, log=log)
 
     def kv_namespace(self, namespace_id: str) -> KvNamespace:
         """Return a KV namespace."""
@@ -48,8 +57,22 @@ class Resources:
         store = self._keep(d1_path(self._persist, database_id, self._entropy), D1Store)
         return D1Database(store, outlet=self._outlet, clock=self._clock)
 
+    def queue(self, name: str, *, delay_s: float, content_type: ContentType) -> WorkerQueue:
+        """Return a queue as its producers hold it, with their defaults."""
+        return WorkerQueue(
+            self._messages,
+            name,
+            outlet=self._outlet,
+            clock=self._clock,
+            entropy=self._entropy,
+            added=self.queues.look,
+            delay_s=delay_s,
+            content_type=content_type,
+        )
+
     async def close(self) -> None:
-        """Close every file, after what runs on it."""
+        """Wait for the work that was begun and close every file."""
+        await self._outlet.drain()
         for store in self._stores.values():
             await store.close()
 

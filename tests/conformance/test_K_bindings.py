@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from host_bench import Bench
 
-from dohost.config import D1Binding, KvBinding
+from dohost.config import D1Binding, KvBinding, QueueConsumer, QueueProducer
+from dohost.runtime.schedules import ScheduledController
 
 
 async def test_K17_binding_wrapper(bench: Bench) -> None:
@@ -81,3 +84,49 @@ class Default(WorkerEntrypoint):
         "batch": [[{"one": 1}], [{"two": 2}]],
         "seen": "x",
     }
+
+
+async def test_K15_scheduled(bench: Bench) -> None:
+    code = """
+seen = []
+
+class Default(WorkerEntrypoint):
+    async def scheduled(self, controller, env, ctx):
+        seen.append([controller.scheduledTime, controller.cron])
+
+    async def fetch(self, request):
+        return Response.json(seen)
+"""
+    await bench.run(code)
+    controller = ScheduledController(cron="* * * * 30", scheduled_ms=1000)
+    assert await bench.host.schedules.run(controller) == "ok"
+    assert await (await bench.get()).json() == [[1000, "* * * * 30"]]
+
+
+async def test_K19_queue_batch(bench: Bench) -> None:
+    code = """
+seen = []
+
+class Default(WorkerEntrypoint):
+    async def queue(self, batch):
+        for message in batch.messages:
+            seen.append([batch.queue, message.body, message.attempts >= 1])
+
+    async def fetch(self, request):
+        if request.url.endswith("/send"):
+            for body in ("text", 1, 1.5, None, [1, {"a": True}]):
+                await self.env.JOBS.send(body)
+        return Response.json(seen)
+"""
+    config = bench.config(
+        code,
+        queue_producers=(QueueProducer(binding="JOBS", queue="jobs"),),
+        queue_consumers=(QueueConsumer(queue="jobs", max_batch_size=2, max_batch_timeout=0),),
+    )
+    await bench.run(config)
+    await bench.get("http://localhost/send")
+    while bench.host.resources.queues.running:
+        await asyncio.wait(bench.host.resources.queues.running)
+        await asyncio.sleep(0)
+    bodies = ("text", 1, 1.5, None, [1, {"a": True}])
+    assert await (await bench.get()).json() == [["jobs", body, True] for body in bodies]

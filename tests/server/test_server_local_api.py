@@ -8,7 +8,7 @@ import pytest
 from server_loopback import serving
 
 from dohost.errors import CallerError
-from dohost.server.local_api import UnknownCall
+from dohost.server.local_api import ScheduledEnd, UnknownCall
 
 PATH = "/cdn-cgi/local/api/objects"
 
@@ -22,6 +22,12 @@ class Api:
         if name == "bad":
             raise CallerError("no such class")
         raise UnknownCall(f"nothing called {name}")
+
+    async def scheduled(self, cron, time_ms):
+        if time_ms is None:
+            time_ms = 5
+        self.ran = (cron, time_ms)
+        return ScheduledEnd(outcome="exception" if cron == "fail" else "ok", noRetry=time_ms == 1)
 
 
 def request(
@@ -94,3 +100,49 @@ async def test_everything_else_is_forbidden(raw: bytes) -> None:
 async def test_calls_have_their_status(raw: bytes, status: int) -> None:
     async with serving(local_api=Api(), local_names=("dev.test",)) as server:
         assert (await server.send(raw)).status == status
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "status", "body", "ran"),
+    [
+        ("/cdn-cgi/handler/scheduled", {}, 200, b"ok", ("", 5)),
+        ("/cdn-cgi/mf/scheduled?cron=*+*+*+*+*&time=7", {}, 200, b"ok", ("* * * * *", 7)),
+        ("/cdn-cgi/local/scheduled?cron=fail", {}, 500, b"exception", ("fail", 5)),
+        (
+            "/cdn-cgi/local/scheduled?time=1&format=json",
+            {},
+            200,
+            b'{"outcome": "ok", "noRetry": true}',
+            ("", 1),
+        ),
+        (
+            "/__scheduled?cron=a",
+            {"tests_scheduled": True},
+            200,
+            b"Ran scheduled event",
+            ("a", 5),
+        ),
+    ],
+)
+async def test_the_scheduled_handler_is_run_by_hand(target, options, status, body, ran) -> None:
+    api = Api()
+    async with serving(local_api=api, **options) as server:
+        answer = await server.send(request(target, method="GET", body=b""))
+    assert (answer.status, answer.body, api.ran) == (status, body, ran)
+
+
+async def test_a_time_that_is_none_and_a_page_elsewhere_run_nothing() -> None:
+    api = Api()
+    async with serving(local_api=api, tests_scheduled=True) as server:
+        bad = "/cdn-cgi/local/scheduled?time=now"
+        assert (await server.send(request(bad, method="GET", body=b""))).status == 400
+        for path in ("/__scheduled", "/cdn-cgi/local/scheduled"):
+            answer = await server.send(request(path, Host="evil.example", method="GET", body=b""))
+            assert (answer.status, answer.body) == (403, b"Invalid Host header")
+    assert not hasattr(api, "ran")
+
+
+async def test_without_the_flag_the_test_address_is_the_programs() -> None:
+    async with serving(local_api=Api()) as server:
+        answer = await server.send(request("/__scheduled", method="GET", body=b""))
+    assert b"Ran scheduled event" not in answer.body

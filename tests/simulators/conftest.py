@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from ungated import UngatedOutlet
+from ungated import make_resources
 
-from dohost.clock import ManualClock, SeededEntropy
+from dohost.clock import ManualClock
 from dohost.simulators.resources import Resources
 
 
@@ -20,6 +20,6 @@ def clock() -> ManualClock:
 @pytest.fixture
 async def resources(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Resources]:
     """Fresh simulators; closed at the end."""
-    made = Resources(tmp_path, outlet=UngatedOutlet(), clock=clock, entropy=SeededEntropy(1))
+    made = make_resources(tmp_path, clock)
     yield made
     await made.close()

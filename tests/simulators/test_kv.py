@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ungated import UngatedOutlet
+from ungated import make_resources
 from workers import ReadableStream
 
-from dohost.clock import ManualClock, SeededEntropy
+from dohost.clock import ManualClock
 from dohost.errors import JsException, JsTypeError
 from dohost.simulators.kv import KvNamespace
 from dohost.simulators.resources import Resources
@@ -246,7 +246,7 @@ def test_it_answers_as_a_dict_with_deadlines(steps, tmp_path_factory) -> None:
 
 async def follow(steps, directory: Path) -> None:
     clock = ManualClock()
-    resources = Resources(directory, outlet=UngatedOutlet(), clock=clock, entropy=SeededEntropy(1))
+    resources = make_resources(directory, clock)
     try:
         await compare(resources.kv_namespace("n"), steps, clock)
     finally:

@@ -1,0 +1,150 @@
+"""What queues keep: the messages of all of them, in `<persist>/v3/queues/queues.sqlite`.
+
+One file, so that a message moves to its dead letter queue in one transaction. A message is there from
+before its sender hears so until after its consumer has settled it; what a crash interrupts is delivered
+again. The attempt is counted before the consumer runs, so that a message which ends the process is
+given up at last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from dohost.simulators.files import Column, SimulatorFile, Transaction
+from dohost.simulators.queue_messages import Delivery, NewMessage
+
+RETENTION_MS = 4 * 24 * 3600 * 1000
+SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS messages (
+         position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, queue TEXT NOT NULL,
+         sent_ms INTEGER NOT NULL, visible_ms INTEGER NOT NULL, attempts INTEGER NOT NULL,
+         content_type TEXT NOT NULL, body ANY NOT NULL) STRICT""",
+    "CREATE INDEX IF NOT EXISTS visible ON messages (queue, visible_ms, position)",
+)
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """How many messages could be delivered now (counted up to a limit), and when the first could."""
+
+    ready: int
+    first_ms: int | None
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """What waits in a queue; `oldest_ms` is when its oldest message was sent."""
+
+    count: int
+    size: int
+    oldest_ms: int | None
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of one delivery: ids to forget, ids to deliver again (at a time in ms), ids given up."""
+
+    acknowledged: tuple[str, ...]
+    again: tuple[tuple[str, int], ...]
+    given_up: tuple[str, ...]
+
+
+class QueueStore:
+    """The messages of every queue of a host."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = SimulatorFile(path, SCHEMA)
+
+    async def add(self, queue: str, messages: Sequence[NewMessage], *, now_ms: int) -> None:
+        """Keep messages, durably, in order."""
+        rows = [
+            (
+                each.id,
+                queue,
+                now_ms,
+                now_ms + round(each.delay_s * 1000),
+                each.content_type,
+                each.body,
+            )
+            for each in messages
+        ]
+        async with self._file.transaction() as transaction:
+            await transaction.execute_many(
+                "INSERT INTO messages (id, queue, sent_ms, visible_ms, attempts, content_type, body) "
+                "VALUES (?, ?, ?, ?, 0, ?, ?)",
+                rows,
+            )
+
+    async def backlog(self, queue: str) -> Backlog:
+        """Return what waits in a queue."""
+        rows = await self._file.rows(
+            "SELECT count(*), coalesce(sum(length(CAST(body AS BLOB))), 0), min(sent_ms) FROM messages "
+            "WHERE queue = ?",
+            (queue,),
+        )
+        return Backlog(*msgspec.convert(rows[0], tuple[int, int, int | None]))
+
+    async def readiness(self, queue: str, *, now_ms: int, limit: int) -> Readiness:
+        """Return whether there is something to deliver, or when there will be."""
+        rows = await self._file.rows(
+            "SELECT visible_ms FROM messages WHERE queue = ? ORDER BY visible_ms, position LIMIT ?",
+            (queue, limit),
+        )
+        times = [row[0] for row in msgspec.convert(rows, list[tuple[int]])]
+        ready = sum(time <= now_ms for time in times)
+        return Readiness(ready, times[0] if times else None)
+
+    async def take(self, queue: str, *, now_ms: int, limit: int) -> list[Delivery]:
+        """Return the messages to deliver next and count the attempt, durably."""
+        async with self._file.transaction() as transaction:
+            await transaction.execute(
+                "DELETE FROM messages WHERE sent_ms < ?", (now_ms - RETENTION_MS,)
+            )
+            rows = await transaction.rows(
+                "SELECT id, sent_ms, attempts + 1, content_type, body FROM messages "
+                "WHERE queue = ? AND visible_ms <= ? ORDER BY visible_ms, position LIMIT ?",
+                (queue, now_ms, limit),
+            )
+            await transaction.execute_many(
+                "UPDATE messages SET attempts = attempts + 1 WHERE id = ?",
+                [(row[0],) for row in rows],
+            )
+        return [_delivery(row) for row in rows]
+
+    async def settle(self, settlement: Settlement, *, dead_letter_queue: str | None) -> None:
+        """Write down the end of a delivery, durably and at once."""
+        async with self._file.transaction() as transaction:
+            await _delete(transaction, settlement.acknowledged)
+            await transaction.execute_many(
+                "UPDATE messages SET visible_ms = ? WHERE id = ?",
+                [(time_ms, message_id) for message_id, time_ms in settlement.again],
+            )
+            if dead_letter_queue is None:
+                await _delete(transaction, settlement.given_up)
+            else:
+                await transaction.execute_many(
+                    "UPDATE messages SET queue = ?, attempts = 0 WHERE id = ?",
+                    [(dead_letter_queue, message_id) for message_id in settlement.given_up],
+                )
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self._file.close()
+
+
+async def _delete(transaction: Transaction, ids: Sequence[str]) -> None:
+    await transaction.execute_many("DELETE FROM messages WHERE id = ?", [(each,) for each in ids])
+
+
+def _delivery(row: Sequence[Column]) -> Delivery:
+    message_id, sent_ms, attempts, content_type, body = row
+    assert isinstance(sent_ms, int)
+    assert isinstance(attempts, int)
+    assert isinstance(body, str | bytes)
+    return Delivery(
+        id=str(message_id),
+        sent_ms=sent_ms,
+        attempts=attempts,
+        content_type=str(content_type),
+        body=body,
+    )
