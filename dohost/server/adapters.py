@@ -28,6 +28,7 @@ from dohost.server.client_address import (
     forwarded_client,
     forwarded_hops,
     forwarded_scheme,
+    identity_fields,
     stripped,
 )
 from dohost.server.connection import FIELDS_TOO_LARGE, Connection
@@ -37,8 +38,9 @@ from dohost.server.problems import Problem, encode_problem
 from dohost.server.target import BadTarget, is_authority, url_of
 
 _FORBIDDEN_METHODS = frozenset(("CONNECT", "TRACE", "TRACK"))
-_STRIPPED = tuple(dict.fromkeys((*IDENTITY_FIELDS, *FORWARDING_FIELDS)))
-_STRIPPED_NAMES = frozenset(name.lower().encode() for name in _STRIPPED)
+_STRIPPED_NAMES = frozenset(
+    name.lower().encode() for name in (*IDENTITY_FIELDS, *FORWARDING_FIELDS)
+)
 _IDENTITY_NAMES = frozenset(name.lower().encode() for name in IDENTITY_FIELDS)
 # What is known of a connection here; the request copies it if somebody asks.
 _CF = {
@@ -112,23 +114,23 @@ class RequestReader:
         self, message: RawRequestMessage, connection: Connection
     ) -> tuple[tuple[tuple[bytes, bytes], ...], str]:
         """Return the fields, with the client's address stated by us, and the scheme."""
-        headers = message.headers
         raw_headers = message.raw_headers
         client_ip = connection.client_ip
         scheme = connection.scheme
         if connection.is_trusted:
+            headers = message.headers
             hops = forwarded_hops(headers, self._forwarding)
             trusted = connection.listener.trusted_proxies
             client_ip = forwarded_client(hops, client_ip, trusted=trusted)
             scheme = forwarded_scheme(headers, self._forwarding) or scheme
             raw_headers = stripped(raw_headers, _IDENTITY_NAMES)
         else:
-            for name in _STRIPPED:
-                if name in headers:
+            for name, _ in raw_headers:
+                if name.lower() in _STRIPPED_NAMES:
                     raw_headers = stripped(raw_headers, _STRIPPED_NAMES)
                     break
-        ip = client_ip.encode()
-        return (*raw_headers, (b"CF-Connecting-IP", ip), (b"X-Real-IP", ip)), scheme
+            return raw_headers + connection.identity, scheme
+        return raw_headers + identity_fields(client_ip), scheme
 
     def _expect_body(self, exchange: Exchange) -> Problem | None:
         headers = exchange.message.headers

@@ -16,6 +16,7 @@ from http import HTTPStatus
 import msgspec
 
 from dohost.clock import Clock
+from dohost.memo import Memo
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 _OURS = frozenset(
@@ -28,6 +29,8 @@ _OURS = frozenset(
         "upgrade",
     )
 )
+# What a program's answer begins with, by status, reason and its field.
+_STARTS: Memo[str] = Memo(entries_max=256)
 _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
@@ -65,18 +68,29 @@ def encode_head(
 
     Raises: ValueError if a field holds a control character.
     """
-    lines = [f"{name}: {value}" for name, value in items if name.lower() not in _OURS]
+    fields = tuple(items)
+    if len(fields) <= 1:
+        # Most answers of programs have one field, the content type, and few different ones.
+        start = _STARTS.get_or_make(
+            (status, reason, fields), lambda: _start_of(status, reason, fields)
+        )
+    else:
+        start = _start_of(status, reason, fields)
+    head = f"{start}{own_lines}\r\n"
+    try:
+        return head.encode("latin-1")
+    except UnicodeEncodeError:
+        return head.encode("utf-8")
+
+
+def _start_of(status: int, reason: str, fields: tuple[tuple[str, str], ...]) -> str:
+    lines = [f"{name}: {value}" for name, value in fields if name.lower() not in _OURS]
     if not "".join(lines).isprintable() and any(_finds_control(line) for line in lines):
         raise ValueError("a response header holds a control character")
     if not reason.isprintable():
         raise ValueError("the response's status text holds a control character")
     lines.insert(0, f"HTTP/1.1 {status} {reason or REASONS.get(status, '')}")
-    lines.append(own_lines)
-    head = "\r\n".join(lines) + "\r\n"
-    try:
-        return head.encode("latin-1")
-    except UnicodeEncodeError:
-        return head.encode("utf-8")
+    return "\r\n".join(lines) + "\r\n"
 
 
 def declared_length(value: str | None) -> int | None:

@@ -114,6 +114,12 @@ def forwarded_scheme(headers: MultiMapping[str], field: ForwardingField) -> str 
     return last if last in ("http", "https") else None
 
 
+def identity_fields(ip: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the fields in which the server states the client's address."""
+    encoded = ip.encode()
+    return ((b"CF-Connecting-IP", encoded), (b"X-Real-IP", encoded))
+
+
 def stripped(
     raw_headers: tuple[tuple[bytes, bytes], ...], names: frozenset[bytes]
 ) -> tuple[tuple[bytes, bytes], ...]:

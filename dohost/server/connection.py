@@ -24,7 +24,13 @@ from aiohttp.http_exceptions import LineTooLong
 from dohost.clock import Clock
 from dohost.server.answers import DateField
 from dohost.server.bodies import BodyRefused
-from dohost.server.client_address import Network, is_loopback, is_within, plain_address
+from dohost.server.client_address import (
+    Network,
+    identity_fields,
+    is_loopback,
+    is_within,
+    plain_address,
+)
 from dohost.server.eager_connection import Batch, EagerConnection, Handler
 from dohost.server.exchange import SENT_CLOSE, Exchange
 from dohost.server.limits import ConnectionCount, Limits
@@ -52,6 +58,7 @@ class Connection(EagerConnection):
         "client_ip",
         "exchange",
         "host",
+        "identity",
         "is_large",
         "is_trusted",
         "listener",
@@ -76,6 +83,7 @@ class Connection(EagerConnection):
         self.listener = listener
         self.exchange: Exchange | None = None
         self.client_ip = ""
+        self.identity: tuple[tuple[bytes, bytes], ...] = ()
         self.is_trusted = False
         self.scheme = "http"
         # The last Host field that was found well-formed: clients repeat it.
@@ -93,6 +101,7 @@ class Connection(EagerConnection):
         # The peer of a socket without an address is on this machine.
         peer_ip = plain_address(peer[0]) if isinstance(peer, tuple) else "127.0.0.1"
         self.client_ip = peer_ip or "0.0.0.0"
+        self.identity = identity_fields(self.client_ip)
         self.is_trusted = is_within(self.client_ip, listener.trusted_proxies)
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
