@@ -67,7 +67,11 @@ class IdFactory:
         """Derive the id of `name`; the same name always gives the same id."""
         if not isinstance(name, str):
             raise JsTypeError(f"idFromName() takes a string, not {type(name).__name__}.")
-        return self._by_name.get_or_make(name, lambda: self._derive(name))
+        known = self._by_name.get(name)
+        if known is None:
+            known = self._derive(name)
+            self._by_name.put(name, known)
+        return known
 
     def _derive(self, name: str) -> DurableObjectId:
         encoded = name.encode("utf-8", "surrogatepass")

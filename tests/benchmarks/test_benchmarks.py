@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import peers, product, run
+from tests.benchmarks import in_process, peers, product, run
 from tests.benchmarks.load import Load, answer_length, percentile, request_bytes
 from tests.benchmarks.report import Line, markdown, summary
 from tests.benchmarks.rounds import Measured, cpu_ratio_of, ratio_of, trials_of
 from tests.benchmarks.servers import Command, Server, running
-from tests.benchmarks.work import BUDGETS, HELLO, INCREMENT, WORKS, Budget
+from tests.benchmarks.work import BUDGETS, HELLO, INCREMENT, READ, WORKS, Budget
 
 
 def loaded(answers: int, *, p50_ms: float = 1.0, p99_ms: float = 2.0) -> Measured:
@@ -106,6 +106,12 @@ def test_every_budget_has_a_must_that_its_aim_goes_beyond() -> None:
         if budget.must is not None and budget.aim is not None:
             assert budget.aim >= budget.must
         assert budget.work in WORKS
+
+
+async def test_the_request_path_is_measured_without_a_network() -> None:
+    least = await in_process.measure([HELLO, READ], requests=2, runs=1)
+    assert list(least) == [HELLO.name, READ.name]
+    assert min(least.values()) > 0
 
 
 def answers_rightly(command: Command, *, data: Path) -> Server:
