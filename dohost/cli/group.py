@@ -23,6 +23,7 @@ _INTERRUPTED = 130
 COMMANDS = {
     "dev": ("dohost.cli.dev", "Run a local server that reloads on each save."),
     "check": ("dohost.cli.check", "Say what would stop this source from running."),
+    "types": ("dohost.cli.types", "Write types of `env` for editors and type checkers."),
     "objects": ("dohost.cli.objects", "List Durable Objects."),
     "sql": ("dohost.cli.sql", "Query one object's database, read-only."),
     "path": ("dohost.cli.path", "Print the file of one object."),
