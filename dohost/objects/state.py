@@ -27,7 +27,7 @@ class StateHost(Protocol):
         """Keep the instance until `awaitable` is done; log its failure."""
         ...
 
-    def abort(self, reason: str | None) -> NoReturn:
+    def abort(self, reason: str | None, *, retries_alarm: bool) -> NoReturn:
         """Reset the object now; does not return to user code."""
         ...
 
@@ -79,7 +79,14 @@ class DurableObjectState:
         return self._host.block_concurrency_while(callback)
 
     def abort(
-        self, reason: str | None = None, options: Mapping[str, object] | None = None
+        self,
+        reason: str | None = None,
+        options: Mapping[str, object] | None = None,
+        **named: object,
     ) -> NoReturn:
-        """Reset this object: drop uncommitted writes and memory, fail every call in flight."""
-        self._host.abort(reason)
+        """Reset this object: drop uncommitted writes and memory, fail every call in flight.
+
+        An alarm whose handler this ends is run again, unless `retryAlarm` is false.
+        """
+        retries_alarm = {**(options or {}), **named}.get("retryAlarm", True)
+        self._host.abort(reason, retries_alarm=bool(retries_alarm))

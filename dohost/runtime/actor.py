@@ -60,7 +60,7 @@ class Actor:
         self.is_evicted = False
         self.last_active_s = 0.0
         self._is_started = False
-        self.is_alarm_running = False
+        self.abandons_alarm = False
         self._holds = 0
         self._on_reset: list[Callable[[BaseException], None]] = []
         self._thread_id = threading.get_ident()
@@ -225,8 +225,9 @@ class Actor:
         """Return the sink through which the outcome of a call leaves this object."""
         return RpcSink(self, reply)
 
-    def abort(self, reason: str | None) -> NoReturn:
+    def abort(self, reason: str | None, *, retries_alarm: bool = True) -> NoReturn:
         """Reset the object and leave user code by an exception that it can't catch by accident."""
+        self.abandons_alarm = self.broken is None and not retries_alarm
         self.reset(JsException(ABORTED if reason is None else reason))
         raise DurableObjectAbort(reason)
 

@@ -13,6 +13,7 @@ from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.registry import ObjectClass, Parts
 
 NO_HANDLER = "Attempted to run a scheduled alarm without a handler, did you remember to export an alarm() function?"
+RUN_MAX_S = 15 * 60
 
 
 class AlarmRuns:
@@ -36,6 +37,7 @@ class AlarmRuns:
             return AlarmOutcome(AlarmEnd.host_failed)
         run = AlarmRun(actor, attempt, now_ms=self._parts.clock.realtime_ns() // 1_000_000)
         reply = Reply(loop=self._parts.loop)
+        limit = self._parts.loop.call_later(RUN_MAX_S, _end_overlong, actor)
         actor.deliver(run.entry, _AlarmSink(actor, reply))
         try:
             await reply
@@ -44,23 +46,32 @@ class AlarmRuns:
             return AlarmOutcome(AlarmEnd.host_failed)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is retried
             self._log_failure(repr(actor), error)
-            return AlarmOutcome(AlarmEnd.failed)
+            return AlarmOutcome(AlarmEnd.abandoned if actor.abandons_alarm else AlarmEnd.failed)
+        finally:
+            limit.cancel()
         return run.outcome
 
-    async def give_up_alarm(self, key: ObjectKey) -> None:
-        """Delete the alarm from the object's file."""
+    async def give_up_alarm(self, key: ObjectKey, due_ms: int) -> None:
+        """Delete the alarm from the object's file, if it is still the one that was due at `due_ms`."""
         object_class = self._classes[key.unique_key]
         actor = object_class.actor(DurableObjectId(key.object_id, name=key.name))
         reply = Reply(loop=self._parts.loop)
 
         async def delete() -> None:
-            await actor.storage.deleteAlarm()
+            if actor.storage.alarm_due_ms() == due_ms:
+                await actor.storage.deleteAlarm()
 
         actor.deliver(delete, _AlarmSink(actor, reply))
         await reply
 
     def _log_failure(self, label: str, error: BaseException) -> None:
         self._parts.log.event("alarm.failed", level="error", object=label, error=str(error))
+
+
+def _end_overlong(actor: Actor) -> None:
+    error = JsException("Alarm exceeded its allowed execution time")
+    error.overloaded = True
+    actor.reset(error)
 
 
 class AlarmRun:

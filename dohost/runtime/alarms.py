@@ -51,6 +51,7 @@ class AlarmEnd(StrEnum):
     failed = "failed"
     host_failed = "host-failed"
     given_up = "given-up"
+    abandoned = "abandoned"
 
 
 class AlarmOutcome(msgspec.Struct, frozen=True):
@@ -67,8 +68,8 @@ class AlarmRunner(Protocol):
         """Run the handler if the object's file says that it is due."""
         ...
 
-    def give_up_alarm(self, key: ObjectKey) -> Awaitable[None]:
-        """Delete the alarm from the object's file: it has failed too often."""
+    def give_up_alarm(self, key: ObjectKey, due_ms: int) -> Awaitable[None]:
+        """Delete the alarm from the object's file, if it is still the one that was due at `due_ms`."""
         ...
 
 
@@ -266,7 +267,10 @@ class AlarmScheduler:
                     object=entry.key.object_id,
                     runs=RETRIES_MAX + 1,
                 )
-                await runner.give_up_alarm(entry.key)
+                await runner.give_up_alarm(entry.key, entry.due_ms)
+                self._forget(entry)
+            case AlarmEnd.abandoned:
+                await runner.give_up_alarm(entry.key, entry.due_ms)
                 self._forget(entry)
             case AlarmEnd.failed:
                 self._retry(entry, entry.attempt)

@@ -338,14 +338,14 @@ class IsolatedHost:
         await self._host.load(self.program.workers)
 
     async def stop(self) -> None:
-        """End the host; what still runs is reset."""
+        """End the host; what still runs is reset. `start` starts one on the same data."""
         await self._host.drain(grace_s=GRACE_S)
+        self._host = self._new_host()
 
     async def restart(self) -> None:
         """Stop and start on the same data, as a server does; get stubs anew from `env` after it."""
         await self.settle()
         await self.stop()
-        self._host = self._new_host()
         await self.start()
 
     async def reload(self) -> None:

@@ -41,7 +41,7 @@ class Runner:
             await self.hold.wait()
         return self.outcomes.pop(0) if self.outcomes else DONE
 
-    async def give_up_alarm(self, key: ObjectKey) -> None:
+    async def give_up_alarm(self, key: ObjectKey, due_ms: int) -> None:
         self.given_up.append(key)
 
 
