@@ -132,6 +132,11 @@ class CustomTask(asyncio.Future[object]):
         self._cancel_message = msg
         return True
 
+    @property
+    def awaited(self) -> asyncio.Future[object] | None:
+        """What this task waits for, or None while it runs or waits for its turn."""
+        return self._fut_waiter
+
     def cancelling(self) -> int:
         """Return how many cancellations were requested and not undone."""
         return self._cancel_requests

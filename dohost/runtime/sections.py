@@ -2,8 +2,8 @@
 
 A section is requested by a turn and starts when the gate is open for the scope of that turn, before
 any waiting event. Its callback runs as a turn in a scope of its own; when it ends, the turn that asked
-for it goes on first. A section that fails or lasts longer than 30 s resets the object, unless it is a
-transaction, which gives its failure to its caller.
+for it goes on first. A section that fails, that lasts longer than 30 s or that awaits a task which it
+keeps out itself resets the object; a transaction gives its failure to its caller.
 """
 
 from __future__ import annotations
@@ -15,9 +15,16 @@ from typing import Protocol
 from dohost.errors import JsException
 from dohost.gates import SECTION_DEPTH_MAX, Scope
 from dohost.objects.rpc import Reply
-from dohost.runtime.turns import TurnOwner, current_turn
+from dohost.runtime.turns import Turn, TurnOwner, current_turn
 
 SECTION_TIMEOUT_S = 30.0
+DEADLOCK_LOOK_S = 1.0
+DEADLOCK = (
+    "A critical section within this Durable Object awaited a Promise that apparently will never "
+    "complete. This could happen in particular if a critical section awaits a task that was initiated "
+    "outside of the critical section. Since a critical section blocks all other tasks from completing, "
+    "this leads to deadlock."
+)
 
 
 class SectionOwner(TurnOwner, Protocol):
@@ -36,11 +43,13 @@ class Section:
     __slots__ = (
         "_callback",
         "_caller",
+        "_deadline_s",
         "_owner",
         "_parent",
         "_resets",
         "_scope",
         "_timer",
+        "_turn",
         "reply",
     )
 
@@ -56,7 +65,9 @@ class Section:
         self._callback = callback
         self._resets = resets
         self._scope: Scope | None = None
+        self._turn: Turn | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline_s = 0.0
         self.reply = Reply(loop=owner.loop)
         owner.gate.wait_start(self._parent, self)
 
@@ -64,9 +75,10 @@ class Section:
         """Start: the gate is open for the scope that the section stands on."""
         owner = self._owner
         self._scope = owner.gate.begin_section(self._parent)
-        turn = owner.new_turn(self._callback, self)
+        self._turn = turn = owner.new_turn(self._callback, self)
         turn.scope = self._scope
-        self._timer = owner.loop.call_later(SECTION_TIMEOUT_S, self._timed_out)
+        self._deadline_s = owner.loop.time() + SECTION_TIMEOUT_S
+        self._timer = owner.loop.call_later(DEADLOCK_LOOK_S, self._look)
         turn.proceed()
 
     def abandon(self, error: BaseException) -> None:
@@ -111,7 +123,29 @@ class Section:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _timed_out(self) -> None:
+    def _look(self) -> None:
+        """End a section that lasts too long, or that waits for what it keeps from going on."""
+        loop = self._owner.loop
+        if self._awaits_outside():
+            self._owner.reset(JsException(DEADLOCK))
+        elif loop.time() >= self._deadline_s:
+            self._time_out()
+        else:
+            self._timer = loop.call_later(DEADLOCK_LOOK_S, self._look)
+
+    def _awaits_outside(self) -> bool:
+        """Return whether the section awaits a task of its object that stands outside its scope."""
+        awaited: asyncio.Future[object] | None = self._turn
+        while isinstance(awaited, Turn) and awaited.owner is self._owner:
+            scope: Scope | None = awaited.scope.live()
+            while scope is not None and scope is not self._scope:
+                scope = scope.parent
+            if scope is None:
+                return True
+            awaited = awaited.awaited
+        return False
+
+    def _time_out(self) -> None:
         error = JsException(
             "A call to blockConcurrencyWhile() in a Durable Object waited for too long. "
             "The call was canceled and the Durable Object was reset."

@@ -55,10 +55,11 @@ class StorageHost(Protocol):
 class Savepoint:
     """A point to which the open transaction can go back; it costs nothing until the first write."""
 
-    __slots__ = ("is_started", "name", "run")
+    __slots__ = ("is_confirmed", "is_started", "name", "run")
 
-    def __init__(self, name: str, run: Run) -> None:
+    def __init__(self, name: str, run: Run, *, is_confirmed: bool) -> None:
         self.name = name
+        self.is_confirmed = is_confirmed
         self.run = run
         self.is_started = False
 
@@ -94,7 +95,11 @@ class Transactions:
 
     def save(self) -> Savepoint:
         """Begin a savepoint."""
-        savepoint = Savepoint(f"_cf_savepoint_{self.depth}", self._metadata.snapshot())
+        savepoint = Savepoint(
+            f"_cf_savepoint_{self.depth}",
+            self._metadata.snapshot(),
+            is_confirmed=self._is_confirmed,
+        )
         self._savepoints.append(savepoint)
         return savepoint
 
@@ -118,6 +123,8 @@ class Transactions:
         if savepoint.is_started:
             self._database.run(f"ROLLBACK TO {savepoint.name}")
         self._metadata.restore(savepoint.run)
+        # Nobody has to wait for a write that is undone.
+        self._is_confirmed = savepoint.is_confirmed
 
     def run_sync(self, callback: Callable[[], Result]) -> Result:
         """Run `callback` in a savepoint; an exception undoes it and is raised again."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from dohost.server.app import Server
 
 Result = TypeVar("Result")
+Internet = Callable[[Request], Awaitable[Response] | Response]
 
 ORIGIN = "http://localhost"
 GRACE_S = 0.05
@@ -68,7 +70,11 @@ STOP_MIN_S = 0.001
 
 
 class IsolatedHost:
-    """One host for one test; the fixture `dohost` is one of these."""
+    """One host for one test; the fixture `dohost` is one of these.
+
+    `clock`: the test's. `events`: what the host logged. `internet`: set it to a function that answers
+    the requests that the program sends out.
+    """
 
     def __init__(self, program: Program, directory: Path, loop_time: LoopTime) -> None:
         self.program = program
@@ -80,6 +86,7 @@ class IsolatedHost:
         self._faults = FaultPlan()
         self._loop = asyncio.get_running_loop()
         self._loop_time = loop_time
+        self.internet: Internet | None = None
         self._host = self._new_host()
 
     def __repr__(self) -> str:
@@ -366,7 +373,8 @@ class IsolatedHost:
                 log=self._log,
                 faults=self._faults,
                 replaced_modules=worker_modules(self.clock) if settings.fake_time else {},
-            )
+            ),
+            outbound=_Outbound(self),
         )
 
     # Helpers --------------------------------------------------------------------------------
@@ -407,6 +415,24 @@ class IsolatedHost:
                 "scope: asyncio_default_test_loop_scope and asyncio_default_fixture_loop_scope in "
                 "pytest's configuration."
             )
+
+
+class _Outbound:
+    """Gives the program's outgoing requests to the test."""
+
+    def __init__(self, isolated: IsolatedHost) -> None:
+        self._isolated = isolated
+
+    async def fetch(self, request: Request) -> Response:
+        """Answer as `internet` does. Raises: OSError if the test has none."""
+        internet = self._isolated.internet
+        if internet is None:
+            raise OSError(
+                f"The program fetched {request.url}, but tests have no network. Answer for it: "
+                "dohost.internet = a function of the request that returns a Response."
+            )
+        answer = internet(request)
+        return await answer if inspect.isawaitable(answer) else answer
 
 
 class _DirectSink:

@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
+from workers import Response
 
 from dohost.errors import CallerError, JsException, StorageFailure
 from dohost.testing import IsolatedHost, SocketClient, StorageHandle
@@ -227,6 +228,13 @@ async def test_a_request_in_process(dohost: IsolatedHost) -> None:
         await dohost.fetch("/fail")
 
 
+async def test_the_test_is_the_internet(dohost: IsolatedHost) -> None:
+    with pytest.raises(OSError, match=r"dohost\.internet = a function"):
+        await dohost.fetch("/weather")
+    dohost.internet = lambda request: Response(f"sunny at {request.url}")
+    assert await (await dohost.fetch("/weather")).text() == "sunny at https://weather.example/today"
+
+
 async def test_a_client_without_a_listening_socket(dohost: IsolatedHost) -> None:
     async with dohost.client() as http:
         for _ in range(2):
@@ -279,8 +287,6 @@ class _Fixed:
         self.text = text
 
     async def fetch(self, url: str, **options: object):
-        from workers import Response
-
         return Response(self.text)
 
 

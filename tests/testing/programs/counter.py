@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timedelta
 
 from js import Date, WebSocketPair
-from workers import DurableObject, Response, WorkerEntrypoint
+from workers import DurableObject, Response, WorkerEntrypoint, fetch
 
 
 class Counter(DurableObject):
@@ -87,4 +87,6 @@ class Default(WorkerEntrypoint):
             return await self.env.COUNTER.getByName("socket").fetch(request)
         if request.url.endswith("/fail"):
             raise ValueError("a broken page")
+        if request.url.endswith("/weather"):
+            return await fetch("https://weather.example/today")
         return Response.json({"url": request.url, "ip": request.headers.get("cf-connecting-ip")})
