@@ -108,6 +108,7 @@ def _object_row(item: DurableObjectBinding, running: Collection[str]) -> Binding
 def _local_rows(worker: WorkerConfig) -> Iterator[BindingRow]:
     simulated: list[tuple[str, str | None, str]] = [
         *((kv.binding, kv.id, "KV Namespace") for kv in worker.kv_namespaces),
+        *((r2.binding, r2.bucket_name, "R2 Bucket") for r2 in worker.r2_buckets),
         *((d1.binding, d1.database_name, "D1 Database") for d1 in worker.d1_databases),
         *((queue.binding, queue.queue, "Queue") for queue in worker.queue_producers),
     ]
@@ -124,9 +125,7 @@ def _local_rows(worker: WorkerConfig) -> Iterator[BindingRow]:
 
 def _simulated_elsewhere(worker: WorkerConfig) -> Iterator[BindingRow]:
     """Rows of what wrangler simulates and dohost only names."""
-    named: list[tuple[str, str | None, str]] = [
-        *((item.binding, item.bucket_name, "R2 Bucket") for item in worker.r2_buckets),
-    ]
+    named: list[tuple[str, str | None, str]] = []
     if worker.assets is not None and worker.assets.binding is not None:
         named.append((worker.assets.binding, None, "Assets"))
     named += [(item.binding, None, item.kind) for item in worker.unsupported]

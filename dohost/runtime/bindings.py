@@ -87,6 +87,8 @@ def build_env(
         bindings[kv.binding] = resources.kv_namespace(kv.id or kv.binding)
     for d1 in config.d1_databases:
         bindings[d1.binding] = resources.d1_database(d1.database_id or d1.binding)
+    for r2 in config.r2_buckets:
+        bindings[r2.binding] = resources.r2_bucket(r2.bucket_name or r2.binding)
     # Before this date of Cloudflare's, bodies crossed as V8 values.
     as_json = config.has_flag("queues_json_messages", since="2024-03-18")
     for producer in config.queue_producers:
@@ -95,12 +97,11 @@ def build_env(
             delay_s=producer.delivery_delay or 0.0,
             content_type="json" if as_json else "v8",
         )
-    for kind, name in _unsupported(config):
-        bindings[name] = Unavailable(f"env.{name}: dohost has no local {kind} yet.")
+    if config.assets is not None and config.assets.binding is not None:
+        name = config.assets.binding
+        bindings[name] = Unavailable(f"env.{name}: dohost has no local static assets yet.")
+    for other in config.unsupported:
+        bindings[other.binding] = Unavailable(
+            f"env.{other.binding}: dohost has no local {other.kind}."
+        )
     return Env(bindings)
-
-
-def _unsupported(config: WorkerConfig) -> list[tuple[str, str]]:
-    found = [("R2 bucket", r2.binding) for r2 in config.r2_buckets]
-    found += [(other.kind, other.binding) for other in config.unsupported]
-    return found

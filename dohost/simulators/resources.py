@@ -21,6 +21,8 @@ from dohost.simulators.queue import WorkerQueue
 from dohost.simulators.queue_delivery import QueueDelivery
 from dohost.simulators.queue_messages import ContentType
 from dohost.simulators.queue_store import QueueStore
+from dohost.simulators.r2 import R2Bucket
+from dohost.simulators.r2_store import R2Store
 from dohost.telemetry import Log
 
 
@@ -56,6 +58,14 @@ class Resources:
         """Return a D1 database."""
         store = self._keep(d1_path(self._persist, database_id, self._entropy), D1Store)
         return D1Database(store, outlet=self._outlet, clock=self._clock)
+
+    def r2_bucket(self, bucket: str) -> R2Bucket:
+        """Return an R2 bucket."""
+        directory = self._persist / "v3" / "r2" / file_name_of(bucket)
+        store = self._keep(
+            directory, lambda path: R2Store(path, clock=self._clock, entropy=self._entropy)
+        )
+        return R2Bucket(store, outlet=self._outlet)
 
     def queue(self, name: str, *, delay_s: float, content_type: ContentType) -> WorkerQueue:
         """Return a queue as its producers hold it, with their defaults."""

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 from host_bench import Bench
+from workers import Request
 
-from dohost.config import KvBinding
-from dohost.errors import DohostError
+from dohost.config import KvBinding, R2Binding, UnsupportedBinding
+from dohost.errors import DohostError, JsException
 
 CODE = """
 import asyncio
@@ -77,3 +78,32 @@ class Default(WorkerEntrypoint):
 """
     await bench.restart(bench.config(reading, kv_namespaces=kv))
     assert await (await bench.get()).text() == "written"
+
+
+async def test_a_request_body_streams_into_a_bucket_and_out_again(bench: Bench) -> None:
+    code = """
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        bucket = self.env.BUCKET
+        await bucket.put("up", request.body, {"httpMetadata": {"contentType": "text/plain"}})
+        found = await bucket.get("up")
+        return Response(found.body, headers={"etag": found.httpEtag})
+"""
+    await bench.run(bench.config(code, r2_buckets=(R2Binding(binding="BUCKET"),)))
+    response = await bench.host.fetch(
+        Request("http://localhost/", method="POST", body="x" * 1_000_000)
+    )
+    assert await response.text() == "x" * 1_000_000
+    assert len(response.headers.get("etag") or "") == 34
+
+
+async def test_a_binding_without_a_simulator_says_so_when_it_is_used(bench: Bench) -> None:
+    code = """
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        return Response(str(await self.env.MODEL.run("x")))
+"""
+    unsupported = (UnsupportedBinding(kind="AI", binding="MODEL"),)
+    await bench.run(bench.config(code, unsupported=unsupported))
+    with pytest.raises(JsException, match=r"env\.MODEL: dohost has no local AI\."):
+        await bench.get()

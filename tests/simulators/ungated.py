@@ -24,13 +24,13 @@ class UngatedOutlet:
 
 
 def make_resources(
-    directory: Path, clock: ManualClock, events: list[Event] | None = None
+    directory: Path, clock: ManualClock, events: list[Event] | None = None, *, seed: int = 1
 ) -> Resources:
     """Return simulators on a directory."""
     return Resources(
         directory,
         outlet=UngatedOutlet(),
         clock=clock,
-        entropy=SeededEntropy(1),
+        entropy=SeededEntropy(seed),
         log=Log([].append if events is None else events.append),
     )

@@ -1,0 +1,177 @@
+"""The bytes of R2 objects: one file each under `<bucket>/blobs/`, written and read in pieces.
+
+A blob is complete and synced before a row names it, and never changes after that. Bodies that are being
+read keep their blobs: what was replaced or deleted meanwhile is removed when its last reader is done, or
+at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from dohost.clock import Entropy
+from dohost.simulators.files import make_private_directory
+
+CHUNK_BYTES = 256 * 1024
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """A blob that is on the disk, and its digests in hex."""
+
+    name: str
+    size: int
+    digests: dict[str, str]
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Some bytes of a blob."""
+
+    blob: str
+    offset: int
+    length: int
+
+
+class Blobs:
+    """The blobs of one bucket."""
+
+    def __init__(self, directory: Path, entropy: Entropy) -> None:
+        self._directory = directory
+        self._entropy = entropy
+        self._readers: dict[str, int] = {}
+        self._doomed: set[str] = set()
+
+    async def write(self, chunks: AsyncIterator[bytes], algorithms: Iterable[str]) -> Written:
+        """Write a new blob, durably; nothing of it is left if `chunks` raises."""
+        name = self._entropy.token(16).hex()
+        path = self._directory / name
+        hashes = {each: hashlib.new(each, usedforsecurity=False) for each in algorithms}
+        size = 0
+        await asyncio.to_thread(make_private_directory, self._directory)
+        file = await asyncio.to_thread(_create, path)
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                await asyncio.to_thread(_append, file, chunk, tuple(hashes.values()))
+            await asyncio.to_thread(_finish, file, self._directory)
+        except BaseException:
+            file.close()
+            path.unlink()
+            raise
+        digests = {each: made.hexdigest() for each, made in hashes.items()}
+        return Written(name=name, size=size, digests=digests)
+
+    def read(self, pieces: Sequence[Piece]) -> BlobReader:
+        """Return the bytes of `pieces`, which are kept until the reader is done or dropped."""
+        return BlobReader(self, self._directory, pieces)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove blobs that no row names any more, now or after their readers."""
+        for name in names:
+            if self._readers.get(name):
+                self._doomed.add(name)
+            else:
+                (self._directory / name).unlink(missing_ok=True)
+
+    def remove_others(self, known: Collection[str]) -> None:
+        """Remove what a crash left: blobs that no row names."""
+        if self._directory.is_dir():
+            for path in self._directory.iterdir():
+                if path.name not in known:
+                    path.unlink()
+
+    def hold(self, name: str) -> None:
+        """Keep a blob for a reader."""
+        self._readers[name] = self._readers.get(name, 0) + 1
+
+    def release(self, name: str) -> None:
+        """Give a blob up after `hold`."""
+        count = self._readers.pop(name) - 1
+        if count:
+            self._readers[name] = count
+        elif name in self._doomed:
+            self._doomed.discard(name)
+            self.remove((name,))
+
+
+class BlobReader:
+    """Iterates over bytes of blobs; releases them at the end, when closed, or when dropped."""
+
+    def __init__(self, blobs: Blobs, directory: Path, pieces: Sequence[Piece]) -> None:
+        self._blobs = blobs
+        self._held = list(dict.fromkeys(piece.blob for piece in pieces))
+        for name in self._held:
+            blobs.hold(name)
+        self._source = _chunks(directory, pieces)
+
+    def __aiter__(self) -> BlobReader:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._source)
+        except BaseException:
+            self._release()
+            raise
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        await self._source.aclose()
+        self._release()
+
+    def __del__(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for name in held:
+            self._blobs.release(name)
+
+
+async def _chunks(directory: Path, pieces: Sequence[Piece]) -> AsyncGenerator[bytes, None]:
+    for piece in pieces:
+        file = await asyncio.to_thread(_open_at, directory / piece.blob, piece.offset)
+        try:
+            left = piece.length
+            while left:
+                chunk = await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))
+                if not chunk:
+                    raise OSError(f"{directory / piece.blob} is shorter than its row says")
+                left -= len(chunk)
+                yield chunk
+        finally:
+            file.close()
+
+
+def _create(path: Path) -> BinaryIO:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "wb")
+
+
+def _open_at(path: Path, offset: int) -> BinaryIO:
+    file = path.open("rb")
+    file.seek(offset)
+    return file
+
+
+def _append(file: BinaryIO, chunk: bytes, hashes: Sequence[hashlib._Hash]) -> None:
+    file.write(chunk)
+    for each in hashes:
+        each.update(chunk)
+
+
+def _finish(file: BinaryIO, directory: Path) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
