@@ -39,7 +39,7 @@ from dohost.runtime.outgoing import GatedFetcher, GatedOutlet
 from dohost.runtime.registry import Code, ObjectClass, Parts
 from dohost.runtime.schedules import Schedules
 from dohost.runtime.services import exports_of
-from dohost.runtime.tasks import spawn, task_factory
+from dohost.runtime.tasks import make_task, spawn
 from dohost.runtime.turns import Nesting
 from dohost.runtime.worker import Generation
 from dohost.simulators.resources import Resources
@@ -107,7 +107,7 @@ class Host:
         self._layout = read_layout(options.persist)
         self._lock.acquire(info)
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(task_factory(self._nesting))  # type: ignore[arg-type] # a Turn is a task by protocol
+        loop.set_task_factory(make_task)  # type: ignore[arg-type] # a Turn is a task by protocol
         catalog = Catalog(options.persist / "catalog.sqlite", loop)
         self._catalog = await catalog.__aenter__()
         missing = await asyncio.to_thread(

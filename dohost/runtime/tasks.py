@@ -8,37 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 
-from dohost.runtime.turns import Nesting, Turn, await_it, current_owner, current_turn
+from dohost.runtime.turns import Turn, await_it, current_owner, current_turn
 
 
-def task_factory(nesting: Nesting) -> Callable[..., asyncio.Future[object]]:
-    """Return the loop's task factory."""
-
-    def make(
-        loop: asyncio.AbstractEventLoop,
-        coro: Coroutine[object, object, object],
-        *,
-        context: contextvars.Context | None = None,
-        **options: object,
-    ) -> asyncio.Future[object]:
-        current = current_turn(loop)
-        owner = current_owner.get() if current is None else current.owner
-        if owner is None:
-            return asyncio.Task(coro, loop=loop, context=context, **options)  # type: ignore[arg-type] # the loop's own options
-        if not asyncio.iscoroutine(coro):
-            coro = await_it(coro)
-        if context is None:
-            context = contextvars.copy_context()
-        turn = Turn(owner, None, None, context)
-        name = options.get("name")
-        if name is not None:
-            turn.set_name(name)
-        turn.adopt(coro, current)
-        return turn
-
-    return make
+def make_task(
+    loop: asyncio.AbstractEventLoop,
+    coro: Coroutine[object, object, object],
+    *,
+    context: contextvars.Context | None = None,
+    **options: object,
+) -> asyncio.Future[object]:
+    """Make a task, or a turn of the object that is asking; the loop's task factory."""
+    current = current_turn(loop)
+    owner = current_owner.get() if current is None else current.owner
+    if owner is None:
+        return asyncio.Task(coro, loop=loop, context=context, **options)  # type: ignore[arg-type] # the loop's own options
+    if not asyncio.iscoroutine(coro):
+        coro = await_it(coro)
+    if context is None:
+        context = contextvars.copy_context()
+    turn = Turn(owner, None, None, context)
+    name = options.get("name")
+    if name is not None:
+        turn.set_name(name)
+    turn.adopt(coro, current)
+    return turn
 
 
 def spawn(

@@ -10,7 +10,7 @@ import pytest
 
 from dohost.gates import Batch, InputGate
 from dohost.runtime.custom_task import NEUTRAL
-from dohost.runtime.tasks import task_factory
+from dohost.runtime.tasks import make_task
 from dohost.runtime.turns import Nesting, Sink, Turn, current_owner
 
 
@@ -65,7 +65,7 @@ class Outcome:
 async def owner() -> Iterator[Owner]:
     loop = asyncio.get_running_loop()
     nesting = Nesting()
-    loop.set_task_factory(task_factory(nesting))
+    loop.set_task_factory(make_task)
     yield Owner(nesting)
     loop.set_task_factory(None)
 
