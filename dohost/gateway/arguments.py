@@ -10,6 +10,7 @@ converted by msgspec before the method sees them; text from paths and queries is
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import types
 import typing
@@ -97,6 +98,8 @@ class Signature:
             parameter = self._by_name[name]
             if parameter.is_list:
                 bound[name] = _convert(values, parameter.hint, strict=False, parameter=name)
+                if not _is_finite(bound[name]):
+                    raise _invalid("expected finite numbers", parameter=name)
             elif len(values) > 1:
                 raise _invalid("given more than once", parameter=name)
             else:
@@ -149,7 +152,19 @@ def convert_text(text: str, parameter: Parameter) -> object:
     if parameter.is_text:
         return text
     value: object = [text] if parameter.is_list else text
-    return _convert(value, parameter.hint, strict=False, parameter=parameter.name)
+    converted = _convert(value, parameter.hint, strict=False, parameter=parameter.name)
+    if not _is_finite(converted):
+        raise _invalid("expected a finite number", parameter=parameter.name)
+    return converted
+
+
+def _is_finite(value: object) -> bool:
+    """False for what JSON can't hold: text such as "nan" and "inf" is a float to Python."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return (
+        not isinstance(value, LIST_TYPES) or isinstance(value, str) or all(map(_is_finite, value))
+    )
 
 
 def camel(name: str) -> str:

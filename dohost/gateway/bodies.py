@@ -34,6 +34,9 @@ async def read_json(request: Request, limits: LimitsConfig) -> object | Problem:
     content_type = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
     if content_type not in JSON_TYPES and not content_type.endswith("+json"):
         return problem("unsupported-media-type", "Send the body as application/json.")
+    refused = encoding_problem(request)
+    if refused is not None:
+        return refused
     data = await read_bounded(request, limits.body_bytes_max)
     if isinstance(data, Problem):
         return data
@@ -46,6 +49,18 @@ async def read_json(request: Request, limits: LimitsConfig) -> object | Problem:
     if is_deeper(value, data, limits.json_depth_max):
         return problem("malformed-json", f"The body is nested over {limits.json_depth_max} deep.")
     return value
+
+
+def encoding_problem(request: Request) -> Problem | None:
+    """Return the 415 for a body in a content coding: one is never taken for what it decodes to."""
+    coding = (request.headers.get("content-encoding") or "identity").strip().lower()
+    if coding == "identity":
+        return None
+    return problem(
+        "unsupported-media-type",
+        "Send the body without a Content-Encoding.",
+        headers=(("Accept-Encoding", "identity"),),
+    )
 
 
 def is_deeper(value: object, data: bytes, depth_max: int) -> bool:

@@ -30,12 +30,15 @@ Start = Callable[[Stub], Awaitable[object]]
 class Pending:
     """A call that was started."""
 
-    __slots__ = ("_dispatcher", "_grant", "_sent")
+    __slots__ = ("_dispatcher", "_grant", "_request_id", "_sent")
 
-    def __init__(self, dispatcher: Dispatcher, grant: Grant, sent: Sent) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, grant: Grant, sent: Sent, *, request_id: str
+    ) -> None:
         self._dispatcher = dispatcher
         self._grant = grant
         self._sent = sent
+        self._request_id = request_id
 
     async def finish(self) -> object:
         """Return what the service answered, or the problem that its failure is for the client."""
@@ -47,7 +50,7 @@ class Pending:
             # A cancelled caller reports too: a probe that is never reported would wedge half-open.
             self._dispatcher.report(self._grant, outcome)
         if isinstance(ended, Failed):
-            self._dispatcher.record(self._grant, ended)
+            self._dispatcher.record(self._grant, ended, request_id=self._request_id)
             return ended.problem
         return ended.value
 
@@ -61,15 +64,20 @@ class Dispatcher:
         self._clock = clock
         self.log = log
 
-    def begin(self, target: Target, start: Start, *, timeout_s: float) -> Pending | Problem:
-        """Start a call on a service object, or say why its breaker forbids it."""
+    def begin(
+        self, target: Target, start: Start, *, timeout_s: float, request_id: str
+    ) -> Pending | Problem:
+        """Start a call on a service object, or say why its breaker forbids it.
+
+        `request_id` is the client's, under which a failure is found in the log.
+        """
         now_ms = self._clock.realtime_ns() // NS_PER_MS
         lease_ms = ceil(timeout_s * 1_000)
         grant = self._breakers.acquire(target, now_ms=now_ms, lease_ms=lease_ms)
         if isinstance(grant, Rejected):
             return circuit_problem(target, grant, now_ms)
         sent = Sent(lambda: start(self.stub(target)), timeout_s=timeout_s, clock=self._clock)
-        return Pending(self, grant, sent)
+        return Pending(self, grant, sent, request_id=request_id)
 
     def stub(self, target: Target) -> Stub:
         """Return a stub of the target's object; a new one each time, as after any exception one must."""
@@ -83,7 +91,7 @@ class Dispatcher:
         """Tell the breakers how a call ended."""
         self._breakers.report(grant, outcome, now_ms=self._clock.realtime_ns() // NS_PER_MS)
 
-    def record(self, grant: Grant, failed: Failed) -> None:
+    def record(self, grant: Grant, failed: Failed, *, request_id: str) -> None:
         """Log one failure, with the cause that the client is not told."""
         self.log.event(
             "upstream.failed",
@@ -92,6 +100,7 @@ class Dispatcher:
             object=grant.target.object_name,
             problem=failed.problem.type.slug,
             cause=str(failed.cause),
+            request_id=request_id,
         )
 
 

@@ -119,9 +119,8 @@ class Entry:
         if refused is not None:
             return self.refuse(refused, headers, request_id=made)
         if "origin" in headers and is_preflight(str(request.method), headers):
-            return Response(
-                None, status=204, headers=list(preflight_headers(self.config.cors, headers))
-            )
+            fields = (*preflight_headers(self.config.cors, headers), ("X-Request-Id", made))
+            return Response(None, status=204, headers=list(fields))
         path = request_target(request.url).path
         if isinstance(path, BadPath):
             return self.refuse(problem("bad-path", path.reason), headers, request_id=made)
@@ -204,7 +203,7 @@ class Entry:
 
     def forward(self, arrival: Arrival, place: Place) -> Awaitable[Response]:
         """Send the request to the gateway object that serves it."""
-        path = arrival.path.raw
+        path = arrival.path.text
         shared = self._shared_paths.get(path)
         if shared is None:
             shared = is_shared(self.config, path)

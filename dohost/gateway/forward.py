@@ -87,6 +87,7 @@ async def forward(
                 url, method=exchange.method, headers=headers, body=body, redirect="manual"
             ),
             timeout_s=timeout_s,
+            request_id=exchange.identity.request_id,
         )
     else:
         request = Request(
@@ -95,7 +96,12 @@ async def forward(
             headers=headers,
             body=body,
         )
-        started = dispatcher.begin(target, lambda stub: stub.fetch(request), timeout_s=timeout_s)
+        started = dispatcher.begin(
+            target,
+            lambda stub: stub.fetch(request),
+            timeout_s=timeout_s,
+            request_id=exchange.identity.request_id,
+        )
     if isinstance(started, Problem):
         return started
     response = await started.finish()

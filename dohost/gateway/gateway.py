@@ -66,7 +66,7 @@ class Gateway(DurableObject):
         return await self.on_response(exchange, response)
 
     async def _answer(self, exchange: Exchange) -> Response:
-        found = BUILTINS.find(self._settings.config, exchange.method, exchange.path.raw)
+        found = BUILTINS.find(self._settings.config, exchange.method, exchange.path.text)
         if isinstance(found, Found):
             answered = await found.handler(self._parts, exchange, found.parameters)
             return self._finish(exchange, answered, ())

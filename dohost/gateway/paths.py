@@ -31,6 +31,11 @@ class CanonicalPath(Struct, frozen=True):
     raw: str
     segments: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """The path without escapes: what is compared with paths of our own."""
+        return "/" + "/".join(self.segments) if "%" in self.raw else self.raw
+
 
 class BadPath(Struct, frozen=True):
     """Why a path is refused (400)."""

@@ -121,6 +121,10 @@ async def _body(request: Request) -> object:
     data = await request.bytes()
     if not data:
         return msgspec.UNSET
+    coding = (request.headers.get("content-encoding") or "identity").strip().lower()
+    if coding != "identity":
+        text = "Send the body without a Content-Encoding."
+        raise ServiceError(415, "unsupported-media-type", text)
     content_type = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
     if content_type != JSON_TYPE and not content_type.endswith("+json"):
         raise ServiceError(415, "unsupported-media-type", f"Send the body as {JSON_TYPE}.")

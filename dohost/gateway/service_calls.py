@@ -108,6 +108,7 @@ class ServiceCalls:
             prepared.target,
             lambda stub: stub.gateway_call(spec.method, spec.args, context),
             timeout_s=timeout_s,
+            request_id=identity.request_id,
         )
         return CallInFlight(self, prepared, started)
 

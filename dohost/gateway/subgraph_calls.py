@@ -88,6 +88,7 @@ class SubgraphCalls:
                 operation.text, operation.variables, representations, context
             ),
             timeout_s=timeout_s,
+            request_id=self._identity.request_id,
         )
 
 

@@ -25,6 +25,7 @@ class Methods:
     def rename(self, id: str, user: NewUser) -> None: ...
     def tagged(self, tags: list[str], count: int = 1) -> None: ...
     def members(self, first_name: str, age: int) -> None: ...
+    def measured(self, at: float, others: tuple[float, ...] = ()) -> None: ...
     def list(self) -> list[str]: ...
 
 
@@ -95,6 +96,17 @@ def test_text_from_path_and_query_is_converted_leniently() -> None:
     assert bind_http("filtered", query=[("limit", "7")]) == {"limit": 7}
     assert bind_http("get", path={"id": "7"}) == {"id": "7"}
     assert bind_http("filtered", query=[("userId", "null")]) == {"user_id": "null"}
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-Infinity", "1e999"])
+def test_text_is_never_a_number_that_json_can_not_hold(text: str) -> None:
+    for query in ([("at", text)], [("at", "1"), ("others", "2"), ("others", text)]):
+        with pytest.raises(ServiceError, match=r"finite|out of range"):
+            bind_http("measured", query=query)
+    assert bind_http("measured", path={"at": "1.5"}, query=[("others", "2")]) == {
+        "at": 1.5,
+        "others": (2.0,),
+    }
 
 
 def test_repeated_query_fields_are_for_lists_only() -> None:

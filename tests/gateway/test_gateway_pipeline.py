@@ -134,9 +134,24 @@ async def test_deliberate_failures_never_open_the_breaker(gateway: Deployment) -
 async def test_the_failure_is_logged_with_its_cause(gateway: Deployment) -> None:
     await gateway.send("GET", "/things/plain")
     thing(gateway).broken = True
-    await gateway.send("GET", "/things/fragile")
+    failed = await gateway.send("GET", "/things/fragile")
     (event,) = [each for each in gateway.events if each.name == "upstream.failed"]
     assert "a secret of the service" in str(event.fields["cause"])
+    assert event.fields["request_id"] == failed.headers["x-request-id"]
+
+
+async def test_an_escaped_spelling_of_a_built_in_path_is_that_path(gateway: Deployment) -> None:
+    reply = await gateway.send("GET", "/%61pi/rate-limit/%73tatus")
+    assert reply.json["used"] == 0
+    kept = await gateway.send("POST", "/api/%6beys", {"tenant": "acme"})
+    assert kept.status in (401, 403)
+    assert gateway.gateways.calls[-1][0] == "$control"
+
+
+async def test_a_body_in_a_content_coding_is_refused(gateway: Deployment) -> None:
+    for path in ("/api/aggregate", "/graphql", "/things/fresh"):
+        reply = await gateway.send("POST", path, b"{}", headers={"Content-Encoding": "gzip"})
+        assert reply.status == 415
 
 
 async def test_the_burst_is_a_limit_that_survives_a_restart() -> None:
@@ -216,6 +231,7 @@ async def test_preflights_are_answered_before_authentication() -> None:
     preflight = await gateway.send("OPTIONS", "/things/plain", headers=asks)
     assert preflight.status == 204
     assert preflight.headers["access-control-allow-origin"] == "https://app.example"
+    assert preflight.headers["x-request-id"]
     refused = await gateway.send("GET", "/things/plain", headers={"Origin": "https://app.example"})
     assert refused.status == 401
     assert refused.headers["access-control-allow-origin"] == "https://app.example"
