@@ -208,6 +208,12 @@ class Batch:
         else:
             self._callbacks.append(callback)
 
+    def give_up(self, error: BaseException) -> None:
+        """Tell everybody who waits now that it takes too long; what comes later waits for the outcome."""
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(error)
+
     def finish(self, error: BaseException | None) -> None:
         """Record the outcome, once, and tell everybody in order."""
         if self.is_done:

@@ -7,7 +7,8 @@ So a busy object pays one fsync for many requests, and nothing leaves before its
 
 A `CommitLine` belongs to one object. Its writes go open → committed → syncing → durable; while one
 sync runs, later commits collect for the next. An I/O error ends the line: after a failed fsync nobody
-knows what is on the disk, so nothing is retried, the batch fails, and the owner drops the instance.
+knows what is on the disk, so nothing is retried, the batch fails, and the owner drops the instance. So
+it does if the disk has not answered after 30 s, though the sync goes on.
 
 This file knows nothing of gates' users or SQL; the database and the catalog come in as `Participant`.
 """
@@ -16,15 +17,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections import deque
 from concurrent.futures import Executor
 from typing import Protocol
 
 from dohost.clock import Clock
-from dohost.errors import StorageFailure
+from dohost.errors import JsException, StorageFailure
 from dohost.gates import Batch
 
 SYNC_INLINE_MAX_S = 0.0005
 SYNC_THREADS_MAX = 32
+DURABLE_AFTER_MAX_S = 30.0
+TOO_LONG = "Durable Object storage operation exceeded timeout which caused object to be reset."
 
 
 class Participant(Protocol):
@@ -60,11 +64,12 @@ class Participant(Protocol):
 class _Commit(Batch):
     """A batch with the things that must be durable before it is: its own sync, and requirements."""
 
-    __slots__ = ("failure", "parts")
+    __slots__ = ("due_s", "failure", "parts")
 
     def __init__(self) -> None:
         super().__init__()
         self.parts = 1
+        self.due_s = 0.0
         self.failure: BaseException | None = None
 
 
@@ -134,6 +139,18 @@ class CommitLine:
         self._syncing = batch
         return True
 
+    def syncing(self) -> _Commit:
+        """Return the batch whose sync was started by `take`."""
+        assert self._syncing is not None, "asked after take() only"
+        return self._syncing
+
+    def give_up(self, batch: _Commit) -> None:
+        """Reset the object whose disk does not answer; the sync itself goes on."""
+        error = JsException(TOO_LONG)
+        error.overloaded = True
+        batch.give_up(error)
+        self._participant.commit_failed(error)
+
     def sync(self) -> BaseException | None:
         """Block until durable; return the failure instead of raising it, for use in threads."""
         try:
@@ -198,6 +215,8 @@ class Committer:
         self._dirty: list[CommitLine] = []
         self._sync_s = 0.0
         self._jobs = 0
+        self._unfinished: deque[tuple[CommitLine, _Commit]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
         self.commits = 0
         self.syncs = 0
 
@@ -223,12 +242,41 @@ class Committer:
             started = self._clock.monotonic()
             error = lines[0].sync()
             self._measure(self._clock.monotonic() - started)
+            batch = lines[0].syncing()
             lines[0].synced(error)
+            if not batch.is_done:
+                # The file is durable, and the catalog is not yet.
+                self._watch_over([(lines[0], batch)])
             return
+        self._watch_over([(line, line.syncing()) for line in lines])
         width = min(len(lines), SYNC_THREADS_MAX)
         self._jobs += width
         for first in range(width):
             self._executor.submit(self._sync_in_thread, lines[first::width])
+
+    def _watch_over(self, started: list[tuple[CommitLine, _Commit]]) -> None:
+        """See to it that nobody waits for ever for a disk that does not answer."""
+        unfinished = self._unfinished
+        while unfinished and unfinished[0][1].is_done:
+            unfinished.popleft()
+        due_s = self._loop.time() + DURABLE_AFTER_MAX_S
+        for _, batch in started:
+            batch.due_s = due_s
+        unfinished += started
+        if self._watch is None:
+            self._watch = self._loop.call_at(due_s, self._give_up_overdue, context=self._context)
+
+    def _give_up_overdue(self) -> None:
+        self._watch = None
+        unfinished = self._unfinished
+        now_s = self._loop.time()
+        while unfinished and (unfinished[0][1].is_done or unfinished[0][1].due_s <= now_s):
+            line, batch = unfinished.popleft()
+            if not batch.is_done:
+                line.give_up(batch)
+        if unfinished:
+            due_s = unfinished[0][1].due_s
+            self._watch = self._loop.call_at(due_s, self._give_up_overdue, context=self._context)
 
     def _measure(self, seconds: float) -> None:
         # A slow disk must not stall the loop, nor one slow sync send every later one to a thread.

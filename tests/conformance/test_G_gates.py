@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from workers import Request, Response
 
 from dohost.errors import JsException, StorageFailure
 from dohost.gates import Batch, OutputGate
+from dohost.storage.database import Database
 from dohost.testing import IsolatedHost
 
 pytestmark = pytest.mark.dohost(main="programs/gates.py", evict_after_s=None)
@@ -225,6 +227,25 @@ async def test_G17_an_error_waits_for_the_commit_and_gives_way_to_its_failure(
     dohost.fail_next_commit(gated(dohost))
     with pytest.raises(StorageFailure, match="SQLITE_FULL"):
         await gated(dohost).write(["confirmed", "fail"])
+
+
+async def test_an_answer_that_a_disk_holds_for_30_seconds_is_an_error_and_a_reset(
+    dohost: IsolatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = threading.Event()
+    monkeypatch.setattr(Database, "sync", lambda database: disk.wait(30))
+    call = gated(dohost).write(["confirmed"])
+    await asyncio.sleep(0.01)
+    assert not call.done()
+    dohost._loop_time.skip(31)
+    with pytest.raises(JsException) as raised:
+        await call
+    assert raised.value.message == (
+        "Durable Object storage operation exceeded timeout which caused object to be reset."
+    )
+    assert (raised.value.overloaded, raised.value.durableObjectReset) == (True, True)
+    disk.set()
+    assert await gated(dohost).read() == 1
 
 
 async def test_G18_a_section_of_more_than_30_seconds_resets(dohost: IsolatedHost) -> None:

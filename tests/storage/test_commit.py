@@ -227,3 +227,41 @@ async def test_an_explicit_transaction_is_not_committed_before_its_end(
     line.flush_soon()
     await ticks()
     assert batch.is_done
+
+
+async def test_nobody_waits_longer_than_30_s_for_a_disk_and_the_sync_goes_on(
+    committer: Committer, executor: HeldExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dohost.storage.commit.DURABLE_AFTER_MAX_S", 0.0)
+    log: list[str] = []
+    file = File(log, heavy=True)
+    line = CommitLine(committer, file)
+    batch, early, late = line.wrote(), [], []
+    batch.add_callback(early.append)
+    await ticks(5)
+    (error,) = early
+    assert error.message == (
+        "Durable Object storage operation exceeded timeout which caused object to be reset."
+    )
+    assert error.overloaded
+    assert file.failures == [error]
+    assert not batch.is_done
+    batch.add_callback(late.append)
+    executor.run()
+    await ticks()
+    assert log == ["commit a", "sync a", "durable a"]
+    assert (early, late) == ([error], [None])
+
+
+async def test_a_disk_that_answers_in_time_is_not_given_up(
+    committer: Committer, executor: HeldExecutor
+) -> None:
+    file = File([], heavy=True)
+    lines = [CommitLine(committer, file) for _ in range(3)]
+    for line in lines:
+        line.wrote()
+        await ticks()
+        executor.run()
+        await ticks()
+    assert file.failures == []
+    assert len(committer._unfinished) == 1
