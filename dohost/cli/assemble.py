@@ -20,7 +20,7 @@ import uvloop
 from workers.request import Request
 from workers.response import Response
 
-from dohost.cli.local_api import InspectionApi
+from dohost.cli.local_api import ObjectsApi
 from dohost.config import WorkerConfig
 from dohost.errors import CallerError, HostError
 from dohost.runtime.host import Host, HostOptions
@@ -84,7 +84,7 @@ async def running_server(
     """Serve `host`; `workers` are the ones that are loaded now. Raises: CallerError if the port is taken."""
     options = host.options
     token = options.entropy.token(_TOKEN_BYTES).hex()
-    api = InspectionApi(token, host, lambda: _inspector(host, options.persist, workers()))
+    api = ObjectsApi(token, host, lambda: inspector_of(host, options.persist, workers()))
     server, url = await _listen(host, listening, faces=faces, api=api)
     host.describe(LockInfo(pid=os.getpid(), url=url, token=token))
     port = int(url.rpartition(":")[2])
@@ -97,14 +97,14 @@ async def running_server(
         await server.stop(DRAIN_GRACE_S)
 
 
-def _inspector(host: Host, persist: Path, workers: tuple[WorkerConfig, ...]) -> Inspector:
+def inspector_of(host: Host, persist: Path, workers: tuple[WorkerConfig, ...]) -> Inspector:
     # A copy, made on the loop's thread: the look-up itself runs in another.
     live = {key: frozenset(found.actors) for key, found in host.classes.items()}
     return Inspector(persist, workers, live=lambda key: live.get(key, frozenset()))
 
 
 async def _listen(
-    host: Host, listening: Listening, *, faces: Faces, api: InspectionApi
+    host: Host, listening: Listening, *, faces: Faces, api: ObjectsApi
 ) -> tuple[Server, str]:
     for port in _ports(listening):
         server = Server(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 GAP = "   "
+_KIB = 1024
 
 
 def columns_text(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -16,6 +17,16 @@ def columns_text(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for line in lines
     )
     return "\n".join(padded)
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size as people read it."""
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < _KIB or unit == "TiB":
+            break
+        size /= _KIB
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def _one_line(cell: str) -> str:

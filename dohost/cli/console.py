@@ -6,16 +6,20 @@ Text reaches rich as `Text`, never as markup: file names and user data contain b
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
-from typing import TextIO
+from typing import TextIO, TypeVar
 
+import click
+import msgspec
 from rich.console import Console
+from rich.progress import track
 from rich.text import Text
 
 from dohost.errors import ConfigError
 
 PREFIX = "[dohost]"
+Item = TypeVar("Item")
 
 
 def out() -> Console:
@@ -34,6 +38,21 @@ def _show_what_the_encoding_lacks(stream: TextIO) -> None:
     """Print a replacement instead of failing on a terminal that can't show a line or an arrow."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="replace")
+
+
+json_option = click.option("--json", "is_json", is_flag=True, help="As JSON.")
+
+
+def print_json(value: object) -> None:
+    """Print an answer for programs."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def counted(items: Sequence[Item], *, doing: str) -> Iterable[Item]:
+    """Yield the items; on a terminal a bar shows how far they are."""
+    if not sys.stderr.isatty():
+        return items
+    return track(items, description=doing, console=err(), transient=True)
 
 
 def print_config_error(error: ConfigError) -> None:

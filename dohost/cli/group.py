@@ -24,8 +24,13 @@ COMMANDS = {
     "dev": ("dohost.cli.dev", "Run a local server that reloads on each save."),
     "check": ("dohost.cli.check", "Say what would stop this source from running."),
     "types": ("dohost.cli.types", "Write types of `env` for editors and type checkers."),
-    "objects": ("dohost.cli.objects", "List Durable Objects."),
+    "objects": ("dohost.cli.objects", "List, look at, copy, back up and remove objects."),
     "sql": ("dohost.cli.sql", "Query one object's database, read-only."),
+    "kv": ("dohost.cli.kv", "Read and write the keys of one object."),
+    "alarm": ("dohost.cli.alarm", "Look at, set or run the alarm of one object."),
+    "call": ("dohost.cli.call", "Call a method of one object."),
+    "doctor": ("dohost.cli.doctor", "Verify the data and say what is wrong."),
+    "catalog": ("dohost.cli.catalog", "Rebuild the catalog of objects from their files."),
     "path": ("dohost.cli.path", "Print the file of one object."),
 }
 

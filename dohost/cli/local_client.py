@@ -1,14 +1,16 @@
 """Objects of this project, through the server that runs on its data or from the files.
 
 A data directory has one owner. While a server holds it, questions go to that server, with the token
-that its lock file holds; otherwise the files are read here.
+that its lock file holds. Otherwise files are read here; what needs more than reading is asked of a host in
+this process, which holds the directory meanwhile and answers as the server would.
 """
 
 from __future__ import annotations
 
+import contextlib
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -16,11 +18,11 @@ import msgspec
 
 from dohost.cli.project import Project
 from dohost.errors import CallerError, HostError
-from dohost.runtime.inspection import Inspector, ObjectInfo
+from dohost.runtime.inspection import Inspector, ObjectDetails, ObjectInfo
 from dohost.runtime.lock import LockInfo, holder
 from dohost.storage.inspection import Table
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 600.0
 Answer = TypeVar("Answer")
 
 
@@ -33,6 +35,10 @@ class Objects(Protocol):
 
     def path(self, class_name: str, name_or_id: str) -> Path:
         """Return the object's file."""
+        ...
+
+    def show(self, class_name: str, name_or_id: str) -> ObjectDetails:
+        """Return all that is known of one object."""
         ...
 
     def sql(self, class_name: str, name_or_id: str, sql: str) -> Table:
@@ -50,6 +56,33 @@ def open_objects(project: Project) -> Objects:
     return Inspector(persist, loaded.workers)
 
 
+class Asked(Protocol):
+    """The process that holds the data directory."""
+
+    def ask(self, name: str, arguments: Mapping[str, object], answer: type[Answer]) -> Answer:
+        """Call its local API. Raises: CallerError, HostError."""
+        ...
+
+
+@contextlib.contextmanager
+def asking(project: Project, *, with_code: bool = False) -> Iterator[Asked]:
+    """Reach the process that holds this project's data, or be it; `with_code`: objects can run.
+
+    Raises: DataDirLocked, ConfigError, LoadFailed.
+    """
+    loaded = project.read()
+    persist = project.persist(loaded)
+    holding = holder(persist)
+    if holding is not None and holding.url and holding.token:
+        yield RemoteObjects(holding)
+        return
+    # Here, because most questions need no host.
+    from dohost.cli.own_host import own_host
+
+    with own_host(persist, loaded.workers, with_code=with_code) as asked:
+        yield asked
+
+
 class RemoteObjects:
     """Asks the server that holds the data directory."""
 
@@ -58,18 +91,23 @@ class RemoteObjects:
 
     def objects(self, class_name: str | None = None) -> list[ObjectInfo]:
         """Return every object that has a file."""
-        return self._call("objects", {"class_name": class_name}, list[ObjectInfo])
+        return self.ask("objects", {"class_name": class_name}, list[ObjectInfo])
 
     def path(self, class_name: str, name_or_id: str) -> Path:
         """Return the object's file."""
-        return Path(self._call("path", {"class_name": class_name, "name": name_or_id}, str))
+        return Path(self.ask("path", {"class_name": class_name, "name": name_or_id}, str))
 
     def sql(self, class_name: str, name_or_id: str, sql: str) -> Table:
         """Run a read-only statement."""
         arguments = {"class_name": class_name, "name": name_or_id, "sql": sql}
-        return self._call("sql", arguments, Table)
+        return self.ask("sql", arguments, Table)
 
-    def _call(self, name: str, arguments: Mapping[str, object], answer: type[Answer]) -> Answer:
+    def show(self, class_name: str, name_or_id: str) -> ObjectDetails:
+        """Return all that is known of one object."""
+        return self.ask("show", {"class_name": class_name, "name": name_or_id}, ObjectDetails)
+
+    def ask(self, name: str, arguments: Mapping[str, object], answer: type[Answer]) -> Answer:
+        """Call the server's local API. Raises: CallerError, HostError."""
         request = urllib.request.Request(
             f"{self._holding.url}/cdn-cgi/local/api/{name}",
             data=msgspec.json.encode(arguments),

@@ -183,6 +183,10 @@ class AlarmScheduler:
             self._catalog.set_alarm(key, due_ms)
             self._arm()
 
+    def forget_object(self, key: ObjectKey) -> None:
+        """Drop the alarm of an object that is gone."""
+        self._entries.pop(key.address, None)
+
     def forget_namespace(self, unique_key: str) -> None:
         """Drop every alarm of a namespace whose objects are gone."""
         for address in [each for each in self._entries if each[0] == unique_key]:

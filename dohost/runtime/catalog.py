@@ -172,6 +172,26 @@ class Catalog:
         changes.alarms[key.address] = None
         return changes.durable
 
+    async def replace(
+        self, objects: list[tuple[ObjectKey, int]], alarms: list[tuple[ObjectKey, int]]
+    ) -> None:
+        """Know these objects, by when they were made, and these alarms, and no others."""
+        assert self._connection is not None, "the catalog is open"
+        while self._writer is not None:
+            await asyncio.shield(self._writer)
+        execute = self._connection.execute
+        await execute("BEGIN IMMEDIATE")
+        try:
+            await execute("DELETE FROM objects")
+            await execute("DELETE FROM alarms")
+            for sql, rows in ((ADD_OBJECT, objects), (SET_ALARM, alarms)):
+                values = [(*key.address, key.name, number) for key, number in rows]
+                await self._connection.executemany(sql, values)
+        except BaseException:
+            await execute("ROLLBACK")
+            raise
+        await execute("COMMIT")
+
     def forget_namespace(self, unique_key: str) -> asyncio.Future[None]:
         """Forget every object and alarm of a namespace; the future is done when that is durable."""
         changes = self._next()

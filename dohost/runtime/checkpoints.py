@@ -50,6 +50,8 @@ class Checkpointer:
         self._executor = executor
         self._log = log
         self._running: set[FileOwner] = set()
+        self._rests = 0
+        self._quiet: list[asyncio.Future[None]] = []
 
     @property
     def is_running(self) -> bool:
@@ -58,12 +60,24 @@ class Checkpointer:
 
     def after_commit(self, owner: FileOwner) -> None:
         """Start a checkpoint of `owner`'s file if its log has grown long."""
-        if owner.database.wal_pages < WAL_PAGES_MAX or owner in self._running:
+        if owner.database.wal_pages < WAL_PAGES_MAX or self._rests or owner in self._running:
             return
         self._running.add(owner)
         release = owner.hold()
         future = self._loop.run_in_executor(self._executor, _two_passes, owner.database)
         future.add_done_callback(lambda done: self._finish(owner, release, done))
+
+    async def rest(self) -> None:
+        """Change no main file from now on, until `go_on`; a log may grow long meanwhile."""
+        self._rests += 1
+        while self._running:
+            quiet = self._loop.create_future()
+            self._quiet.append(quiet)
+            await quiet
+
+    def go_on(self) -> None:
+        """End one rest."""
+        self._rests -= 1
 
     def _finish(self, owner: FileOwner, release: Release, done: asyncio.Future[None]) -> None:
         self._running.discard(owner)
@@ -77,6 +91,10 @@ class Checkpointer:
         if error is not None:
             # The log keeps growing and the next commit tries again; no data is at risk.
             self._log.event("storage.checkpoint_failed", level="warn", error=repr(error))
+        quiet, self._quiet = self._quiet, []
+        for each in quiet:
+            if not each.done():
+                each.set_result(None)
 
 
 def _two_passes(database: Checkpointed) -> None:

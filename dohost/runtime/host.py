@@ -29,9 +29,10 @@ from dohost.runtime.bindings import build_env
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.consumers import consumer_problems, consumers_of
+from dohost.runtime.cuts import Cuts
 from dohost.runtime.eviction import Evictor
 from dohost.runtime.faults import Faults
-from dohost.runtime.known_objects import MissingFiles, report_missing, without_files
+from dohost.runtime.known_objects import MissingFiles, report_missing
 from dohost.runtime.layout import Layout, read_layout, write_layout
 from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.migrations import Plan, has_objects, move_deleted, plan_migrations
@@ -62,6 +63,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     open_objects_max: int = 2000
     reload_grace_s: float = 1.0
     history: HistoryLimits = DEFAULT_LIMITS
+    fires_alarms: bool = True
     missing_files: MissingFiles = MissingFiles.start_empty
     clock: Clock = SystemClock()
     entropy: Entropy = SystemEntropy()
@@ -110,17 +112,16 @@ class Host:
         loop.set_task_factory(make_task)  # type: ignore[arg-type] # a Turn is a task by protocol
         catalog = Catalog(options.persist / "catalog.sqlite", loop)
         self._catalog = await catalog.__aenter__()
-        missing = await asyncio.to_thread(
-            without_files, options.persist, await catalog.all_objects()
-        )
         alarms = AlarmScheduler(
             loop, catalog, clock=options.clock, entropy=options.entropy, log=options.log
         )
+        checkpointer = Checkpointer(loop, self._executor, options.log)
         self._parts = Parts(
             loop=loop,
             nesting=self._nesting,
             committer=Committer(loop, self._executor, options.clock),
-            checkpointer=Checkpointer(loop, self._executor, options.log),
+            checkpointer=checkpointer,
+            cuts=Cuts(loop, checkpointer),
             catalog=catalog,
             alarms=alarms,
             executor=self._executor,
@@ -131,8 +132,8 @@ class Host:
             is_strict=options.is_strict,
             history=options.history,
             faults=options.faults,
-            missing=report_missing(
-                missing, options.missing_files, catalog=catalog, log=options.log
+            missing=await report_missing(
+                options.persist, options.missing_files, catalog=catalog, log=options.log
             ),
         )
         if self._outbound is not None:
@@ -181,7 +182,7 @@ class Host:
         # Code that is still finishing may look its modules up by name; the one before it is done.
         _unload(self._retired)
         self._retired = list(old.values())
-        if is_first:
+        if is_first and self.options.fires_alarms:
             parts = self.parts
             known = await parts.catalog.alarms()
             parts.alarms.start(AlarmRuns(self._classes, parts), known)

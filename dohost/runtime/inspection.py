@@ -7,7 +7,7 @@ Works on a data directory, with or without a host that runs on it: the files are
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,8 +16,11 @@ from dohost.clock import SystemEntropy
 from dohost.config import WorkerConfig
 from dohost.errors import CallerError, JsException, Quarantined
 from dohost.objects.id import IdFactory
+from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.layout import read_layout
-from dohost.storage.inspection import FileFacts, Table, facts, query
+from dohost.storage.history import history_path
+from dohost.storage.inspection import FileFacts, Table, details, facts, query
+from dohost.storage.integrity import check_files
 
 _ID_LENGTH = 64
 _NOT_OBJECTS = frozenset({"metadata"})
@@ -34,6 +37,16 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     alarm_ms: int | None = None
     is_live: bool = False
     problem: str | None = None
+
+
+class ObjectDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """One object from near: how many keys, rows by table, when it last wrote, how much past it has."""
+
+    info: ObjectInfo
+    keys: int = 0
+    tables: Mapping[str, int] = {}
+    written_ms: int | None = None
+    history_bytes: int = 0
 
 
 class Inspector:
@@ -89,6 +102,39 @@ class Inspector:
             f"No object {class_name}/{name_or_id} has stored anything in {self._directory}."
         )
 
+    def unique_keys(self, class_name: str | None = None) -> list[str]:
+        """Return the keys of all namespaces, or of one class. Raises: CallerError."""
+        return (
+            [*self._known_keys().values()] if class_name is None else [self._unique_key(class_name)]
+        )
+
+    def key(self, class_name: str, name_or_id: str) -> ObjectKey:
+        """Return the key of an object, which need not exist: by id where it is one, else by name."""
+        unique_key = self._unique_key(class_name)
+        ids = IdFactory(unique_key, SystemEntropy())
+        if len(name_or_id) == _ID_LENGTH:
+            with contextlib.suppress(JsException):  # a name may have 64 characters too
+                return ObjectKey(unique_key, ids.from_string(name_or_id).toString())
+        found = ids.from_name(name_or_id)
+        return ObjectKey(unique_key, found.toString(), found.name)
+
+    def show(self, class_name: str, name_or_id: str) -> ObjectDetails:
+        """Return all that is known of one object. Raises: CallerError, Quarantined."""
+        path = self.path(class_name, name_or_id)
+        unique_key = self._unique_key(class_name)
+        info = self._info(class_name, unique_key, path)
+        if info.problem is not None:
+            return ObjectDetails(info=info)
+        found = details(path)
+        history = history_path(path)
+        return ObjectDetails(
+            info=info,
+            keys=found.keys,
+            tables=found.tables,
+            written_ms=found.written_ms,
+            history_bytes=history.stat().st_size if history.exists() else 0,
+        )
+
     def sql(self, class_name: str, name_or_id: str, sql: str) -> Table:
         """Run a read-only statement on one object. Raises: CallerError, Quarantined."""
         return query(self.path(class_name, name_or_id), sql)
@@ -113,6 +159,7 @@ class Inspector:
     def _info(self, class_name: str, unique_key: str, path: Path) -> ObjectInfo:
         problem = None
         try:
+            check_files(path)
             found = facts(path)
         except Quarantined as error:
             found, problem = FileFacts(name=None, alarm_ms=None), str(error)

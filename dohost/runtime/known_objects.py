@@ -8,6 +8,7 @@ has put its file back or removed the object.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
 from enum import StrEnum
@@ -49,17 +50,18 @@ def without_files(persist: Path, known: Iterable[ObjectKey]) -> list[ObjectKey]:
     return missing
 
 
-def report_missing(
-    missing: list[ObjectKey], policy: MissingFiles, *, catalog: Catalog, log: Log
-) -> frozenset[tuple[str, str]]:
+async def report_missing(
+    persist: Path, policy: MissingFiles, *, catalog: Catalog, log: Log
+) -> set[tuple[str, str]]:
     """Say which files are missing; return the objects that must not begin empty."""
+    missing = await asyncio.to_thread(without_files, persist, await catalog.all_objects())
     for key in missing[:LOGGED_MAX]:
         label = f"{key.unique_key}/{key.name or key.object_id}"
         log.event("object.file_missing", level="warn", object=label, then=policy.value)
     if len(missing) > LOGGED_MAX:
         log.event("object.file_missing", level="warn", more=len(missing) - LOGGED_MAX)
     if policy is MissingFiles.quarantine:
-        return frozenset(key.address for key in missing)
+        return {key.address for key in missing}
     for key in missing:
         catalog.forget_object(key)
-    return frozenset()
+    return set()

@@ -10,9 +10,10 @@ events wait, and are reset when their grace is over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -20,7 +21,14 @@ import msgspec
 from workers import DurableObject, Request, Response, WorkerEntrypoint
 
 from dohost.clock import Clock, Entropy
-from dohost.errors import DataCloneError, HostError, JsException, JsTypeError, Quarantined
+from dohost.errors import (
+    DataCloneError,
+    HostError,
+    JsException,
+    JsTypeError,
+    Overloaded,
+    Quarantined,
+)
 from dohost.gates import Batch
 from dohost.objects.id import DurableObjectId, IdFactory
 from dohost.objects.namespace import DurableObjectNamespace
@@ -32,6 +40,7 @@ from dohost.runtime.alarms import AlarmInfo, AlarmScheduler
 from dohost.runtime.calls import FetchCall, LendingCall, RpcCall, copy_arguments
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
+from dohost.runtime.cuts import Cuts
 from dohost.runtime.faults import Faults
 from dohost.runtime.moved_streams import moved_from_here
 from dohost.runtime.references import lend
@@ -66,7 +75,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     is_strict: bool
     history: HistoryLimits
     faults: Faults | None = None
-    missing: frozenset[tuple[str, str]] = frozenset()
+    cuts: Cuts
+    missing: set[tuple[str, str]] = msgspec.field(default_factory=set)
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +108,7 @@ class ObjectClass:
         self.actors: dict[str, Actor] = {}
         self._unsettled: dict[str, Batch] = {}
         self._end: HostError | None = None
+        self._closed: dict[str, HostError] = {}
         # Actors that run old code and end as soon as they are idle, with the events that wait for that.
         self.retiring: dict[Actor, list[Callable[[], None]]] = {}
         self._directory = parts.persist / "v3" / "do" / unique_key
@@ -151,12 +162,16 @@ class ObjectClass:
         if actor is None:
             if self._end is not None:
                 raise self._end
+            closed = self._closed.get(key)
+            if closed is not None:
+                raise closed
             if (self.unique_key, key) in self.parts.missing:
                 raise Quarantined(
                     f"{self.file_of(key)} is missing; the object is known and was not empty"
                 )
             actor = self.actors[key] = Actor(self, object_id)
             actor.last_active_s = self.parts.loop.time()
+            self.parts.cuts.started(actor)
             unsettled = self._unsettled.get(key)
             if unsettled is not None:
                 actor.follow(unsettled)
@@ -178,6 +193,32 @@ class ObjectClass:
             del self.actors[actor.key.object_id]
         for resume in self.retiring.pop(actor, ()):
             self.parts.loop.call_soon(resume)
+
+    @contextlib.asynccontextmanager
+    async def closed(self, object_id: str) -> AsyncIterator[None]:
+        """Keep one object from living, with all its files closed, while somebody works on them.
+
+        Calls get an error meanwhile. Raises: Overloaded if somebody does already.
+        """
+        error = Overloaded(f"The files of object {object_id} are being worked on; try again.")
+        if object_id in self._closed:
+            raise error
+        self._closed[object_id] = error
+        try:
+            actor = self.actors.get(object_id)
+            if actor is not None:
+                actor.reset(error)
+            await self._settled(object_id)
+            yield
+        finally:
+            del self._closed[object_id]
+
+    async def _settled(self, object_id: str) -> None:
+        batch = self._unsettled.get(object_id)
+        if batch is not None:
+            waiter = self.parts.loop.create_future()
+            batch.add_callback(lambda _: waiter.set_result(None))
+            await waiter
 
     async def close(self, error: HostError) -> None:
         """End every object, for good and with all files closed; later calls get `error`."""

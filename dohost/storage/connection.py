@@ -76,6 +76,11 @@ def use_wal(connection: apsw.Connection, path: Path) -> None:
     connection.pragma("synchronous", "normal")
 
 
+def sqlite_version() -> str:
+    """Return the version of the SQLite that holds the objects."""
+    return apsw.sqlite_lib_version()
+
+
 def is_out_of_descriptors() -> bool:
     """Whether the process or machine can't open one more file."""
     try:

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import apsw
 import msgspec
 
 from dohost.errors import CallerError, Quarantined
-from dohost.storage.schema import ALARM
+from dohost.storage.failures import message_of
+from dohost.storage.integrity import check_files
+from dohost.storage.schema import ALARM, ObjectMeta, inspect
 
+_TABLES = (
+    "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
+    "ORDER BY name"
+)
 ROWS_MAX = 1000
 STEPS_MAX = 50_000_000
 _STEPS_BETWEEN_CHECKS = 100_000
@@ -94,8 +100,57 @@ def facts(path: Path) -> FileFacts:
     )
 
 
+class FileDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """How many keys a file holds, how many rows each table, and when it was last written to."""
+
+    keys: int
+    tables: Mapping[str, int]
+    written_ms: int | None
+
+
+def details(path: Path) -> FileDetails:
+    """Look into a file more closely. Raises: Quarantined if it can't be read."""
+    with _opened(path) as connection:
+        try:
+            names = [str(row[0]) for row in connection.execute(_TABLES)]
+            counts = {name: _count(connection, name) for name in names}
+            marked_s = connection.pragma("user_version")
+        except apsw.Error as error:
+            raise Quarantined(f"{path} can't be read: {error}") from error
+    keys = counts.get("_cf_KV", 0)
+    return FileDetails(
+        keys=keys,
+        tables={name: count for name, count in counts.items() if not name.startswith("_cf_")},
+        written_ms=(marked_s & 0xFFFFFFFF) * 1000 or None,
+    )
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a file; nothing, if `problems` is empty."""
+
+    problems: tuple[str, ...]
+
+
+def verify(path: Path, meta: ObjectMeta) -> Verdict:
+    """Read a whole file and say what is wrong with it: damage, another owner, a newer format."""
+    try:
+        check_files(path)
+        with _opened(path, steps_max=None) as connection:
+            inspect(lambda sql, bindings: connection.execute(sql, bindings).fetchall(), meta, path)
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(10)")]
+            found += [
+                f"a foreign key of table {row[0]} is violated"
+                for row in connection.execute("PRAGMA foreign_key_check")
+            ]
+    except Quarantined as error:
+        return Verdict(problems=(str(error),))
+    except apsw.Error as error:
+        return Verdict(problems=(f"{path} is damaged: {message_of(error)}",))
+    return Verdict(problems=tuple(f"{path}: {each}" for each in found if each != "ok"))
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[apsw.Connection]:
+def _opened(path: Path, *, steps_max: int | None = STEPS_MAX) -> Iterator[apsw.Connection]:
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     except apsw.CantOpenError as error:
@@ -105,8 +160,11 @@ def _opened(path: Path) -> Iterator[apsw.Connection]:
         connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         connection.pragma("query_only", 1)
-        checks = iter(range(STEPS_MAX // _STEPS_BETWEEN_CHECKS))
-        connection.set_progress_handler(lambda: next(checks, None) is None, _STEPS_BETWEEN_CHECKS)
+        if steps_max is not None:
+            checks = iter(range(steps_max // _STEPS_BETWEEN_CHECKS))
+            connection.set_progress_handler(
+                lambda: next(checks, None) is None, _STEPS_BETWEEN_CHECKS
+            )
         yield connection
     finally:
         connection.close()
@@ -114,6 +172,13 @@ def _opened(path: Path) -> Iterator[apsw.Connection]:
 
 def _cell(value: apsw.SQLiteValue) -> Cell:
     return Blob(hex=value.hex()) if isinstance(value, bytes) else value
+
+
+def _count(connection: apsw.Connection, table: str) -> int:
+    quoted = table.replace('"', '""')
+    count = connection.execute(f'SELECT count(*) FROM "{quoted}"').get
+    assert isinstance(count, int), "a count"
+    return count
 
 
 def _column(connection: apsw.Connection, table: str, sql: str) -> list[apsw.SQLiteValue]:

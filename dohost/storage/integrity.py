@@ -47,7 +47,7 @@ def is_damage(error: apsw.Error) -> bool:
 
 
 def check_lone_log(path: Path) -> None:
-    """Refuse to take an object for new whose log is there. Raises: Quarantined."""
+    """Refuse to take an object without a file for new if its log is there. Raises: Quarantined."""
     if _log_bytes(path):
         raise Quarantined(f"{path} is missing, but its log {log_path(path)} is there")
 

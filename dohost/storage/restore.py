@@ -17,17 +17,15 @@ import apsw
 import msgspec
 
 from dohost.errors import HostError, JsException, StorageFailure
-from dohost.storage.bookmark import Position, parse_bookmark
+from dohost.storage.bookmark import parse_bookmark
 from dohost.storage.connection import open_file
+from dohost.storage.copies import check, replace_content, write_database
 from dohost.storage.durable_file import write_durably
 from dohost.storage.failures import message_of
-from dohost.storage.history import main_file, opened_history
+from dohost.storage.history import opened_history
 from dohost.storage.log_file import read_header, signed_time
 from dohost.storage.schema import RESTORED, TABLES
 from dohost.storage.timeline import LogState, Timeline
-
-_ROLLBACK_JOURNAL = b"\x01\x01"
-_COPIED_AT_ONCE = 1 << 20
 
 
 class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,10 +95,16 @@ def _restore(path: Path, order: RestoreOrder, now_s: int) -> None:
         except JsException as error:
             raise HostError(f"{path} was not restored: {error.message}") from error
         try:
-            _build(target, path, timeline=timeline, position=position)
+            # Backwards to the start of the generation, then forwards in it: later writes win.
+            write_database(
+                path,
+                target,
+                timeline.pages_until(position),
+                database_pages=timeline.size_at(position),
+            )
             _check_and_mark(target, order, now_s)
             history.note_undo(order.undo, timeline.end.generation, timeline.end.frame)
-            _copy_into(path, target)
+            replace_content(path, target)
         except apsw.Error as error:
             raise StorageFailure(
                 f"restoring {path} failed: {message_of(error)}", outcome="unknown"
@@ -110,34 +114,10 @@ def _restore(path: Path, order: RestoreOrder, now_s: int) -> None:
                 leftover.unlink(missing_ok=True)
 
 
-def _build(target: Path, path: Path, *, timeline: Timeline, position: Position) -> None:
-    """Write the database as it was at `position` to `target`."""
-    with main_file(path) as main, target.open("wb") as built:
-        size = main.xFileSize()
-        for start in range(0, size, _COPIED_AT_ONCE):
-            built.write(main.xRead(min(_COPIED_AT_ONCE, size - start), start))
-        page_bytes = int.from_bytes(main.xRead(2, 16), "big")
-        page_bytes = 65536 if page_bytes == 1 else page_bytes
-        # Backwards to the start of the generation, then forwards in it: later writes win.
-        for page, content in timeline.pages_until(position):
-            built.seek((page - 1) * page_bytes)
-            built.write(content)
-        pages = timeline.size_at(position)
-        if pages is not None:
-            built.truncate(pages * page_bytes)
-        built.seek(18)
-        built.write(_ROLLBACK_JOURNAL)
-
-
 def _check_and_mark(target: Path, order: RestoreOrder, now_s: int) -> None:
+    check(target)
     connection = apsw.Connection(str(target))
     try:
-        verdict = connection.pragma("quick_check")
-        if verdict != "ok":
-            raise StorageFailure(
-                f"the state to restore is damaged and was not used: {verdict}",
-                outcome="not-applied",
-            )
         # The restore is a commit of now, whenever the restored state was made.
         connection.pragma("user_version", signed_time(now_s))
         connection.execute(TABLES["_cf_METADATA"].replace("TABLE", "TABLE IF NOT EXISTS", 1))
@@ -146,16 +126,3 @@ def _check_and_mark(target: Path, order: RestoreOrder, now_s: int) -> None:
         )
     finally:
         connection.close()
-
-
-def _copy_into(path: Path, source_path: Path) -> None:
-    """Replace the content of the object's file in one durable transaction."""
-    source = apsw.Connection(str(source_path), flags=apsw.SQLITE_OPEN_READONLY)
-    connection = open_file(path)
-    try:
-        connection.pragma("synchronous", "full")
-        with connection.backup("main", source, "main") as backup:
-            backup.step()
-    finally:
-        connection.close()
-        source.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from dohost.errors import Quarantined
+from dohost.errors import CallerError, Quarantined
 from dohost.memo import Memo
 from dohost.storage.connection import Row
 
@@ -103,6 +103,17 @@ def complete(execute: Execute, meta: ObjectMeta, inventory: Inventory) -> None:
             execute(statement, ())
     if not inventory.has_meta_row:
         execute(_INSERT_META, (meta.unique_key, meta.object_id, meta.name, FORMAT_VERSION))
+
+
+def adopt(execute: Execute, meta: ObjectMeta, path: Path) -> None:
+    """Make any database the file of the object that `meta` names. Raises: CallerError: a newer format."""
+    tables = frozenset(str(row[0]) for row in execute(_SELECT_TABLES, ()))
+    rows = execute(_SELECT_META, ()) if "_cf_META" in tables else []
+    if any(not isinstance(row[3], int) or row[3] > FORMAT_VERSION for row in rows):
+        raise CallerError(f"{path} has a format that is newer than {FORMAT_VERSION}.")
+    if rows:
+        execute("DELETE FROM _cf_META", ())
+    complete(execute, meta, Inventory(tables=tables, has_meta_row=False))
 
 
 def empty(execute: Execute) -> None:

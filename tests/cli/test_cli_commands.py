@@ -11,10 +11,10 @@ from test_cli_dev import make_project
 from workers import Request
 
 from dohost.cli.assemble import Faces, Listening, run_async, running_host, running_server
-from dohost.cli.columns import columns_text
+from dohost.cli.columns import columns_text, size_text
 from dohost.cli.group import COMMANDS, run
 from dohost.cli.local_client import RemoteObjects, open_objects
-from dohost.cli.objects import alarm_text, size_text
+from dohost.cli.objects import alarm_text
 from dohost.cli.portability import unportable_imports
 from dohost.cli.project import Project
 from dohost.config import load

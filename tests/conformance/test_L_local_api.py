@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from host_bench import Bench
 
-from dohost.cli.local_api import InspectionApi
+from dohost.cli.local_api import ObjectsApi
 from dohost.runtime.inspection import Inspector
 from tests.server.server_loopback import Loopback, serving
 
@@ -22,7 +22,7 @@ class Default(WorkerEntrypoint):
 @pytest.fixture
 async def server(bench: Bench) -> AsyncIterator[Loopback]:
     await bench.run(CODE)
-    api = InspectionApi("token", bench.host, lambda: Inspector(bench.root, (), live=frozenset))
+    api = ObjectsApi("token", bench.host, lambda: Inspector(bench.root, (), live=frozenset))
     async with serving(bench.host.fetch, local_api=api) as loopback:
         yield loopback
 

@@ -205,7 +205,7 @@ class Crash(Exception):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("step", ["_build", "_check_and_mark", "_copy_into", "after"])
+@pytest.mark.parametrize("step", ["write_database", "_check_and_mark", "replace_content", "after"])
 async def test_a_restore_that_was_cut_off_is_repeated(
     bench: StorageBench, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

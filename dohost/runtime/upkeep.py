@@ -1,0 +1,230 @@
+"""Work on whole objects: copying them out and in, removing them, backing all up, rebuilding the catalog.
+
+It runs in the process that holds the data directory, which is the running server or the command line
+itself; an object that lives is ended first where its files change. Copies in and removals can be repeated
+when a crash has cut them off: a file appears by one rename, disappears by one, and its content changes in
+one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+
+import msgspec
+
+from dohost.errors import CallerError, Quarantined
+from dohost.runtime.catalog import ObjectKey
+from dohost.runtime.cuts import Live
+from dohost.runtime.host import Host
+from dohost.runtime.known_objects import without_files
+from dohost.runtime.migrations import objects_directory
+from dohost.storage.copies import Copied, install, prepare_import, replace_content
+from dohost.storage.inspection import facts
+from dohost.storage.integrity import check_files, check_lone_log
+from dohost.storage.schema import ObjectMeta
+
+_LAST_FILE = ".removed"
+
+
+class BackupItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One object that a backup will copy."""
+
+    unique_key: str
+    object_id: str
+
+
+class Backup(msgspec.Struct, frozen=True, kw_only=True):
+    """A cut that was taken: its number, and what is to be copied."""
+
+    number: int
+    items: tuple[BackupItem, ...]
+
+
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rebuilt catalog knows; `forgotten` are files that can't be trusted, with the reason."""
+
+    objects: int
+    alarms: int
+    forgotten: tuple[str, ...]
+
+
+class Upkeep:
+    """Works on the objects of one host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def file_of(self, key: ObjectKey | BackupItem) -> Path:
+        """Return where the object's file is."""
+        directory = objects_directory(self._host.parts.persist, key.unique_key)
+        return directory / f"{key.object_id}.sqlite"
+
+    async def export(self, key: ObjectKey, target: Path) -> Copied:
+        """Copy an object's committed state to a new file, while it goes on. Raises: CallerError."""
+        cut = await self._host.parts.cuts.begin(self._live)
+        try:
+            copied = await self._host.parts.cuts.copy(
+                cut.number, key.address, path=self.file_of(key), target=target
+            )
+        finally:
+            self._host.parts.cuts.end(cut.number)
+        if copied is None:
+            raise CallerError(f"The object {key.name or key.object_id} has stored nothing.")
+        return copied
+
+    async def import_file(self, key: ObjectKey, source: Path, *, replaces: bool) -> None:
+        """Make a database file the content of an object; of one that exists only if `replaces`.
+
+        A replaced object keeps its history, so that this can be undone. Raises: CallerError, HostError.
+        """
+        parts, path = self._host.parts, self.file_of(key)
+        if path.exists() and not replaces:
+            raise CallerError(f"The object {key.name or key.object_id} exists already: {path}")
+        prepared = path.with_suffix(".importing")
+        meta = ObjectMeta(unique_key=key.unique_key, object_id=key.object_id, name=key.name)
+        async with self._closed(key):
+            try:
+                await asyncio.to_thread(_put_in, source, prepared, path=path, meta=meta)
+            finally:
+                prepared.unlink(missing_ok=True)
+            parts.missing.discard(key.address)
+            await parts.catalog.add_object(key, created_ms=self._now_ms())
+            parts.alarms.found(key, (await asyncio.to_thread(facts, path)).alarm_ms)
+
+    async def remove(self, key: ObjectKey) -> None:
+        """Delete an object with its past and its alarm. Raises: CallerError if there is none."""
+        async with self._closed(key):
+            if not await asyncio.to_thread(_remove, self.file_of(key)):
+                raise CallerError(f"The object {key.name or key.object_id} has stored nothing.")
+            self._host.parts.alarms.forget_object(key)
+            self._host.parts.missing.discard(key.address)
+            await self._host.parts.catalog.forget_object(key)
+
+    async def begin_backup(self, unique_keys: Iterable[str]) -> Backup:
+        """Take a cut over all objects; copy those of some namespaces from it, then end it."""
+        parts = self._host.parts
+        cut = await parts.cuts.begin(self._live)
+        items = await asyncio.to_thread(
+            lambda: [
+                BackupItem(unique_key=key, object_id=path.stem)
+                for key in unique_keys
+                for path in sorted(objects_directory(parts.persist, key).glob("*.sqlite"))
+                if path.stem != "metadata"
+            ]
+        )
+        return Backup(number=cut.number, items=tuple(items))
+
+    async def copy_backup(self, number: int, item: BackupItem, target: Path) -> Copied | None:
+        """Copy one object as it was when the cut was taken; None if it was not there then."""
+        address = (item.unique_key, item.object_id)
+        return await self._host.parts.cuts.copy(
+            number, address, path=self.file_of(item), target=target
+        )
+
+    def end_backup(self, number: int) -> None:
+        """Let the cut go. Idempotent."""
+        self._host.parts.cuts.end(number)
+
+    async def rebuild_catalog(self) -> Rebuilt:
+        """Make the catalog anew from the files. A file that can't be trusted is said and left out."""
+        parts = self._host.parts
+        objects, alarms, forgotten = await asyncio.to_thread(
+            _read_all, parts.persist, self._now_ms()
+        )
+        await parts.catalog.replace(objects, alarms)
+        for key, due_ms in alarms:
+            parts.alarms.found(key, due_ms)
+        return Rebuilt(objects=len(objects), alarms=len(alarms), forgotten=tuple(forgotten))
+
+    async def missing(self) -> list[str]:
+        """Say which objects are known and have no file."""
+        parts = self._host.parts
+        known = await parts.catalog.all_objects()
+        found = await asyncio.to_thread(without_files, parts.persist, known)
+        return [f"{self.file_of(key)} is missing; its object is known" for key in found]
+
+    @asynccontextmanager
+    async def _closed(self, key: ObjectKey) -> AsyncIterator[None]:
+        parts = self._host.parts
+        found = self._host.classes.get(key.unique_key)
+        await parts.checkpointer.rest()
+        try:
+            async with nullcontext() if found is None else found.closed(key.object_id):
+                yield
+        finally:
+            parts.checkpointer.go_on()
+
+    def _live(self) -> list[Live]:
+        return [each for found in self._host.classes.values() for each in found.actors.values()]
+
+    def _now_ms(self) -> int:
+        return self._host.parts.clock.realtime_ns() // 1_000_000
+
+
+def _put_in(source: Path, prepared: Path, *, path: Path, meta: ObjectMeta) -> None:
+    prepared.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    prepared.unlink(missing_ok=True)
+    prepare_import(source, prepared, meta)
+    if _is_sound(path):
+        replace_content(path, prepared)
+    else:
+        install(prepared, path)
+
+
+def _is_sound(path: Path) -> bool:
+    """Return whether the object has a file that can be written; one that can't be trusted is set aside."""
+    try:
+        if path.exists():
+            check_files(path)
+        else:
+            check_lone_log(path)
+    except Quarantined:
+        aside, number = path.with_suffix(".damaged"), 1
+        while aside.exists():
+            number += 1
+            aside = path.with_suffix(f".damaged-{number}")
+        aside.mkdir(mode=0o700)
+        for each in sorted(path.parent.glob(f"{path.stem}.*")):
+            if each.is_file() and each.suffix != ".importing":
+                each.rename(aside / each.name)
+    return path.exists()
+
+
+def _remove(path: Path) -> bool:
+    """Delete all files of an object, its own last; return whether there was any."""
+    removed = path.with_suffix(_LAST_FILE)
+    if path.exists():
+        path.rename(removed)
+    files = sorted(path.parent.glob(f"{path.stem}.*"), key=lambda each: each == removed)
+    for each in files:
+        if each.is_dir():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
+    return bool(files)
+
+
+def _read_all(
+    persist: Path, now_ms: int
+) -> tuple[list[tuple[ObjectKey, int]], list[tuple[ObjectKey, int]], list[str]]:
+    objects: list[tuple[ObjectKey, int]] = []
+    alarms: list[tuple[ObjectKey, int]] = []
+    forgotten: list[str] = []
+    for path in sorted((persist / "v3" / "do").glob("*/*.sqlite")):
+        if path.stem == "metadata":
+            continue
+        try:
+            check_files(path)
+            found = facts(path)
+        except Quarantined as error:
+            forgotten.append(str(error))
+            continue
+        key = ObjectKey(path.parent.name, path.stem, found.name)
+        objects.append((key, now_ms))
+        if found.alarm_ms is not None:
+            alarms.append((key, found.alarm_ms))
+    return objects, alarms, forgotten
