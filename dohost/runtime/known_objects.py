@@ -3,7 +3,7 @@
 Only names of files are read, so this costs little with a hundred thousand of them. A known object without
 a file was deleted by a person or lost by a disk. A developer means the first: the loss is said once and
 the object begins empty. In production (`MissingFiles.quarantine`) it answers with an error until somebody
-has put its file back or removed the object.
+has put its file back or removed the object. A catalog that knows nothing is made anew from the files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
+from dohost.errors import Quarantined
 from dohost.runtime.catalog import Catalog, ObjectKey
+from dohost.storage.inspection import facts
+from dohost.storage.integrity import check_files
 from dohost.telemetry import Log
 
 LOGGED_MAX = 20
@@ -54,7 +57,10 @@ async def report_missing(
     persist: Path, policy: MissingFiles, *, catalog: Catalog, log: Log
 ) -> set[tuple[str, str]]:
     """Say which files are missing; return the objects that must not begin empty."""
-    missing = await asyncio.to_thread(without_files, persist, await catalog.all_objects())
+    known = await catalog.all_objects()
+    if not known:
+        await _make_anew(persist, catalog=catalog, log=log)
+    missing = await asyncio.to_thread(without_files, persist, known)
     for key in missing[:LOGGED_MAX]:
         label = f"{key.unique_key}/{key.name or key.object_id}"
         log.event("object.file_missing", level="warn", object=label, then=policy.value)
@@ -65,3 +71,34 @@ async def report_missing(
     for key in missing:
         catalog.forget_object(key)
     return set()
+
+
+async def _make_anew(persist: Path, *, catalog: Catalog, log: Log) -> None:
+    """Fill a catalog that knows nothing from the files: it was deleted, or the directory is a backup."""
+    objects, alarms, forgotten = await asyncio.to_thread(read_all, persist, 0)
+    if objects or forgotten:
+        await catalog.replace(objects, alarms)
+        log.event("catalog.rebuilt", objects=len(objects), alarms=len(alarms), forgotten=forgotten)
+
+
+def read_all(
+    persist: Path, now_ms: int
+) -> tuple[list[tuple[ObjectKey, int]], list[tuple[ObjectKey, int]], list[str]]:
+    """Return what the files say: objects with the time `now_ms`, alarms, and what can't be trusted."""
+    objects: list[tuple[ObjectKey, int]] = []
+    alarms: list[tuple[ObjectKey, int]] = []
+    forgotten: list[str] = []
+    for path in sorted((persist / "v3" / "do").glob("*/*.sqlite")):
+        if path.stem == "metadata":
+            continue
+        try:
+            check_files(path)
+            found = facts(path)
+        except Quarantined as error:
+            forgotten.append(str(error))
+            continue
+        key = ObjectKey(path.parent.name, path.stem, found.name)
+        objects.append((key, now_ms))
+        if found.alarm_ms is not None:
+            alarms.append((key, found.alarm_ms))
+    return objects, alarms, forgotten

@@ -20,7 +20,7 @@ from dohost.errors import CallerError, Quarantined
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.cuts import Live
 from dohost.runtime.host import Host
-from dohost.runtime.known_objects import without_files
+from dohost.runtime.known_objects import read_all, without_files
 from dohost.runtime.migrations import objects_directory
 from dohost.storage.copies import Copied, install, prepare_import, replace_content
 from dohost.storage.inspection import facts
@@ -133,7 +133,7 @@ class Upkeep:
         """Make the catalog anew from the files. A file that can't be trusted is said and left out."""
         parts = self._host.parts
         objects, alarms, forgotten = await asyncio.to_thread(
-            _read_all, parts.persist, self._now_ms()
+            read_all, parts.persist, self._now_ms()
         )
         await parts.catalog.replace(objects, alarms)
         for key, due_ms in alarms:
@@ -206,25 +206,3 @@ def _remove(path: Path) -> bool:
         else:
             each.unlink()
     return bool(files)
-
-
-def _read_all(
-    persist: Path, now_ms: int
-) -> tuple[list[tuple[ObjectKey, int]], list[tuple[ObjectKey, int]], list[str]]:
-    objects: list[tuple[ObjectKey, int]] = []
-    alarms: list[tuple[ObjectKey, int]] = []
-    forgotten: list[str] = []
-    for path in sorted((persist / "v3" / "do").glob("*/*.sqlite")):
-        if path.stem == "metadata":
-            continue
-        try:
-            check_files(path)
-            found = facts(path)
-        except Quarantined as error:
-            forgotten.append(str(error))
-            continue
-        key = ObjectKey(path.parent.name, path.stem, found.name)
-        objects.append((key, now_ms))
-        if found.alarm_ms is not None:
-            alarms.append((key, found.alarm_ms))
-    return objects, alarms, forgotten

@@ -266,6 +266,8 @@ async def test_a_deleted_catalog_is_made_anew_from_the_files(bench: Bench) -> No
         each.unlink()
     damaged.write_bytes(b"")
     await bench.restart(CODE)
+    assert [event.name for event in bench.events] == ["catalog.rebuilt"]
+    assert bench.host.parts.alarms.due_ms(key(bench).address) == due_ms
     rebuilt = await Upkeep(bench.host).rebuild_catalog()
     assert (rebuilt.objects, rebuilt.alarms) == (2, 1)
     assert [str(damaged) in reason for reason in rebuilt.forgotten] == [True]
