@@ -50,6 +50,7 @@ class Faces(msgspec.Struct, frozen=True, kw_only=True):
     error_page: Callable[[BaseException, Request], Response] | None = None
     is_dev: bool = True
     tests_scheduled: bool = False
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +115,7 @@ async def _listen(
                 port=port,
                 dev=faces.is_dev,
                 tests_scheduled=faces.tests_scheduled,
+                trusted_proxies=faces.trusted_proxies,
                 tls=listening.tls,
             ),
             clock=host.options.clock,

@@ -12,7 +12,6 @@ import contextlib
 import os.path
 import shutil
 import signal
-import ssl
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from workers.response import Response
 from dohost.cli.assemble import Faces, Listening, Running, running_host, running_server
 from dohost.cli.dev_view import DevView
 from dohost.cli.project import Project
+from dohost.cli.server_options import Serving
 from dohost.config import Loaded, WorkerConfig
 from dohost.dev.error_page import ErrorPage
 from dohost.dev.failures import Redactor
@@ -33,21 +33,14 @@ from dohost.dev.reload import Reloader
 from dohost.dev.watch import Watched, watch, watched_by
 from dohost.errors import CallerError
 from dohost.runtime.host import Host, HostOptions, LoadFailed
-from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class DevFlags(msgspec.Struct, frozen=True, kw_only=True):
-    """The flags of the command; None where the configuration decides."""
+    """The flags of the command."""
 
-    ip: str | None
-    port: int | None
-    protocol: str | None
-    tls: ssl.SSLContext | None
-    is_strict: bool
-    evict_after_s: float | None
-    history: HistoryLimits = DEFAULT_LIMITS
+    serving: Serving
     is_watching: bool
     opens_browser: bool
     tests_scheduled: bool = False
@@ -57,14 +50,15 @@ class DevFlags(msgspec.Struct, frozen=True, kw_only=True):
 async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
     """Serve until a signal or a key ends it. Raises: ConfigError, DataDirLocked, CallerError."""
     loaded = project.read()
-    listening = listening_of(loaded, flags)
+    serving = flags.serving
+    listening = listening_of(loaded, serving)
     persist = project.persist(loaded)
     view.start(loaded)
     options = HostOptions(
         persist=persist,
-        is_strict=flags.is_strict,
-        evict_after_s=flags.evict_after_s,
-        history=flags.history,
+        is_strict=serving.is_strict,
+        evict_after_s=serving.evict_after_s,
+        history=serving.history,
         log=view.log,
     )
     async with running_host(options) as host:
@@ -85,20 +79,20 @@ async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
     return 0
 
 
-def listening_of(loaded: Loaded, flags: DevFlags) -> Listening:
+def listening_of(loaded: Loaded, serving: Serving) -> Listening:
     """Return where to listen: flags over [dev] over defaults. Raises: CallerError without a certificate."""
     dev = loaded.workers[0].dev
-    is_https = (flags.protocol or dev.local_protocol) == "https" or flags.tls is not None
-    if is_https and flags.tls is None:
+    is_https = (serving.protocol or dev.local_protocol) == "https" or serving.tls is not None
+    if is_https and serving.tls is None:
         raise CallerError(
             "https needs a certificate: --https-cert-path FILE --https-key-path FILE."
         )
-    ip = flags.ip or dev.ip
+    ip = serving.ip or dev.ip
     return Listening(
         ip="127.0.0.1" if ip == "localhost" else ip,
-        port=dev.port if flags.port is None else flags.port,
-        is_exact=flags.port is not None or dev.is_port_set,
-        tls=flags.tls,
+        port=dev.port if serving.port is None else serving.port,
+        is_exact=serving.port is not None or dev.is_port_set,
+        tls=serving.tls,
     )
 
 

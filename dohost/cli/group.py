@@ -22,6 +22,7 @@ _INTERRUPTED = 130
 # Name → (module, what `--help` says).
 COMMANDS = {
     "dev": ("dohost.cli.dev", "Run a local server that reloads on each save."),
+    "serve": ("dohost.cli.serve", "Serve on one machine in production."),
     "check": ("dohost.cli.check", "Say what would stop this source from running."),
     "types": ("dohost.cli.types", "Write types of `env` for editors and type checkers."),
     "objects": ("dohost.cli.objects", "List, look at, copy, back up and remove objects."),

@@ -102,7 +102,9 @@ class Server:
         self._failures = FailureLog(log, clock)
         self._on_request = on_request
         self._error_page = error_page
-        self._local = LocalGuard(local_api, options.local_names) if local_api else None
+        self._local = (
+            LocalGuard(local_api, options.local_names, is_dev=options.dev) if local_api else None
+        )
         self._reader = RequestReader(options.limits, forwarding=options.forwarding)
         self._trusted = parse_networks(options.trusted_proxies)
         self._listener: Listener | None = None

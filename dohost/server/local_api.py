@@ -62,8 +62,9 @@ class LocalApi(Protocol):
 class LocalGuard:
     """Lets in what may come in, and answers API calls."""
 
-    def __init__(self, api: LocalApi, names: tuple[str, ...]) -> None:
+    def __init__(self, api: LocalApi, names: tuple[str, ...], *, is_dev: bool) -> None:
         self._api = api
+        self._is_dev = is_dev
         self._names = _LOOPBACK_NAMES | {name.lower() for name in names}
 
     async def answer(self, request: Request) -> Response | None:
@@ -76,6 +77,9 @@ class LocalGuard:
             return refusal
         path = urlsplit(request.url).path
         if path in SCHEDULED_PATHS or path == TEST_SCHEDULED_PATH:
+            # In production a proxy's clients choose the Host: only the secret tells who asks.
+            if not (self._is_dev or self._has_token(request)):
+                return Response("Forbidden", status=403)
             return await self._scheduled(request)
         if not path.startswith(API_PREFIX):
             return None
@@ -124,6 +128,9 @@ class LocalGuard:
     def _is_call(self, request: Request) -> bool:
         headers = request.headers
         media_type = (headers.get("content-type") or "").partition(";")[0].strip().lower()
-        given = (headers.get(TOKEN_FIELD) or "").encode()
-        has_token = hmac.compare_digest(given, self._api.token.encode())
-        return request.method == "POST" and media_type == "application/json" and has_token
+        is_json = request.method == "POST" and media_type == "application/json"
+        return is_json and self._has_token(request)
+
+    def _has_token(self, request: Request) -> bool:
+        given = (request.headers.get(TOKEN_FIELD) or "").encode()
+        return hmac.compare_digest(given, self._api.token.encode())

@@ -9,6 +9,7 @@ import signal
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -17,6 +18,7 @@ from dohost.cli.dev_session import DevFlags, listening_of, serve, shown_url, sou
 from dohost.cli.dev_view import DevView
 from dohost.cli.group import run
 from dohost.cli.project import Project
+from dohost.cli.server_options import Serving
 from dohost.config import DevConfig, Loaded, WorkerConfig
 from dohost.errors import CallerError, ConfigError, DataDirLocked, UserCodeError
 from dohost.runtime.host import HostOptions
@@ -46,16 +48,8 @@ CONFIG = {
     "durable_objects": {"bindings": [{"name": "COUNTER", "class_name": "Counter"}]},
     "migrations": [{"tag": "v1", "new_sqlite_classes": ["Counter"]}],
 }
-FLAGS = DevFlags(
-    ip=None,
-    port=0,
-    protocol=None,
-    tls=None,
-    is_strict=False,
-    evict_after_s=10.0,
-    is_watching=True,
-    opens_browser=False,
-)
+SERVING = Serving(ip=None, port=0, protocol=None, tls=None, is_strict=False, evict_after_s=10.0)
+FLAGS = DevFlags(serving=SERVING, is_watching=True, opens_browser=False)
 
 
 class Watcher(DevView):
@@ -168,7 +162,8 @@ async def test_a_port_that_was_asked_for_and_is_taken_is_an_error(tmp_path: Path
     make_project(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        flags = DevFlags(**{**_fields(FLAGS), "port": port})
+        serving = msgspec.structs.replace(SERVING, port=port)
+        flags = DevFlags(serving=serving, is_watching=True, opens_browser=False)
         message = rf"Address already in use \(127\.0\.0\.1:{port}\)\. Please check"
         with pytest.raises(CallerError, match=message):
             await serve(Project(cwd=tmp_path), flags, view=Watcher())
@@ -190,15 +185,15 @@ async def test_a_default_port_that_is_taken_gives_way_to_the_next_free_one(tmp_p
 
 def test_flags_win_over_the_configuration() -> None:
     loaded = _loaded(DevConfig(ip="localhost", port=9000, is_port_set=True))
-    own = listening_of(loaded, DevFlags(**{**_fields(FLAGS), "port": None}))
+    own = listening_of(loaded, msgspec.structs.replace(SERVING, port=None))
     assert (own.ip, own.port, own.is_exact) == ("127.0.0.1", 9000, True)
-    flagged = listening_of(loaded, DevFlags(**{**_fields(FLAGS), "port": 1, "ip": "::1"}))
+    flagged = listening_of(loaded, msgspec.structs.replace(SERVING, port=1, ip="::1"))
     assert (flagged.ip, flagged.port, flagged.is_exact) == ("::1", 1, True)
 
 
 def test_https_needs_a_certificate() -> None:
     with pytest.raises(CallerError, match="--https-cert-path"):
-        listening_of(_loaded(DevConfig(local_protocol="https")), FLAGS)
+        listening_of(_loaded(DevConfig(local_protocol="https")), SERVING)
 
 
 def test_the_source_root_holds_every_worker() -> None:
@@ -207,10 +202,6 @@ def test_the_source_root_holds_every_worker() -> None:
     assert source_root((first,)) == Path("/p/a/src")
     assert source_root((first, second)) == Path("/p")
     assert shown_url("http://127.0.0.1:8787") == "http://localhost:8787"
-
-
-def _fields(flags: DevFlags) -> dict[str, object]:
-    return {name: getattr(flags, name) for name in flags.__struct_fields__}
 
 
 def _loaded(dev: DevConfig) -> Loaded:

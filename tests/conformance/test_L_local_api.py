@@ -23,7 +23,7 @@ class Default(WorkerEntrypoint):
 async def server(bench: Bench) -> AsyncIterator[Loopback]:
     await bench.run(CODE)
     api = ObjectsApi("token", bench.host, lambda: Inspector(bench.root, (), live=frozenset))
-    async with serving(bench.host.fetch, local_api=api) as loopback:
+    async with serving(bench.host.fetch, local_api=api, dev=True) as loopback:
         yield loopback
 
 

@@ -1,0 +1,74 @@
+"""One run of `dohost serve`: code that does not load ends it, a signal ends it gracefully.
+
+Unlike `dev` it shows no failure to a client, moves to no other port, fires crons, and does not begin
+objects anew whose files are missing. The first SIGTERM or SIGINT drains; a second one ends the process
+at once, which is safe because nothing is acknowledged before it is on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import msgspec
+
+from dohost.cli.assemble import Faces, running_host, running_server
+from dohost.cli.dev_session import listening_of, source_root
+from dohost.cli.dev_view import DevView
+from dohost.cli.project import Project
+from dohost.cli.server_options import Serving
+from dohost.config import WorkerConfig
+from dohost.dev.failures import Redactor
+from dohost.runtime.host import HostOptions
+from dohost.runtime.known_objects import MissingFiles
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+async def serve_until_stopped(
+    project: Project, serving: Serving, *, trusted_proxies: tuple[str, ...], view: DevView
+) -> int:
+    """Serve until a signal. Raises: ConfigError, LoadFailed, DataDirLocked, CallerError."""
+    loaded = project.read()
+    workers = loaded.workers
+    view.findings(loaded)
+    view.describe_with(_redactor(workers), root=source_root(workers))
+    options = HostOptions(
+        persist=project.persist(loaded),
+        is_strict=serving.is_strict,
+        evict_after_s=serving.evict_after_s,
+        history=serving.history,
+        missing_files=MissingFiles.quarantine,
+        log=view.log,
+    )
+    listening = msgspec.structs.replace(listening_of(loaded, serving), is_exact=True)
+    faces = Faces(
+        on_request=view.request if view.shows_requests else None,
+        is_dev=False,
+        trusted_proxies=trusted_proxies,
+    )
+    async with running_host(options) as host:
+        await host.load(workers)
+        async with running_server(host, listening, faces=faces, workers=lambda: workers) as running:
+            host.schedules.fire()
+            view.ready(running.url, has_gateway=False)
+            await _wait_for_signal()
+            view.say("Stopping: no new connections; what was begun is finished.")
+    return 0
+
+
+def _redactor(workers: tuple[WorkerConfig, ...]) -> Redactor:
+    return Redactor([str(each.vars[name]) for each in workers for name in each.secret_names])
+
+
+async def _wait_for_signal() -> None:
+    """Return at the first signal; from then on signals have their usual effect again."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        await stopped.wait()
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
