@@ -25,8 +25,9 @@ class Default(WorkerEntrypoint):
 class Bench:
     """A running host with what tests ask of it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, evict_after_s: float | None = None) -> None:
         self.root = root
+        self.evict_after_s = evict_after_s
         self.clock = ManualClock()
         self.events: list[Event] = []
         self.host = self._new_host()
@@ -38,7 +39,7 @@ class Bench:
                 clock=self.clock,
                 entropy=SeededEntropy(1),
                 log=Log(self.events.append),
-                evict_after_s=None,
+                evict_after_s=self.evict_after_s,
                 reload_grace_s=0.05,
             )
         )
@@ -88,6 +89,11 @@ class Bench:
     def actor(self, name: str = "a", *, class_name: str = "Counter"):
         object_class = self.host.classes[f"app-{class_name}"]
         return object_class.actors.get(object_class.ids.from_name(name).toString())
+
+    def pass_time(self, seconds: float) -> None:
+        """Advance the clock and let the host evict what is idle by then."""
+        self.clock.advance(seconds)
+        self.host._evictor.look()
 
     async def get(self, url: str = "http://localhost/") -> Response:
         return await self.host.fetch(Request(url))

@@ -94,6 +94,8 @@ async def running_server(
             host=host, url=url, moved_from=listening.port if port != listening.port else None
         )
     finally:
+        # Before the clients can answer: an object must not wake to hear that its server stops.
+        host.hang_up()
         server.begin_drain()
         await server.stop(DRAIN_GRACE_S)
 

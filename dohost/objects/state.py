@@ -5,13 +5,42 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn, Protocol, TypeVar
 
+from workers.raw_values import JsArray, JsDate
 from workers.values import JsDict
+from workers.websocket import WebSocket, WebSocketRequestResponsePair
 
-from dohost.errors import JsException
+from dohost.errors import JsException, JsTypeError
 from dohost.objects.id import DurableObjectId
 from dohost.storage.storage import DurableObjectStorage
 
 Result = TypeVar("Result")
+
+TAGS_MAX = 10
+TAG_BYTES_MAX = 256
+EVENT_TIMEOUT_MS_MAX = 604_800_000
+
+
+class HibernatableSockets(Protocol):
+    """What `ctx` needs of its object's sockets."""
+
+    auto_response: WebSocketRequestResponsePair | None
+    event_timeout_ms: int | None
+
+    def accept(self, socket: WebSocket, tags: tuple[str, ...]) -> None:
+        """Take a socket. Raises: JsException if it is taken, or if it would be one too many."""
+        ...
+
+    def sockets(self, tag: str | None) -> list[WebSocket]:
+        """Return the open sockets: newest first, or by tag, oldest first."""
+        ...
+
+    def tags(self, socket: WebSocket) -> tuple[str, ...]:
+        """Return the tags of an accepted socket."""
+        ...
+
+    def auto_response_ms(self, socket: WebSocket) -> int | None:
+        """Return when a socket was last answered automatically, or None."""
+        ...
 
 
 class StateHost(Protocol):
@@ -29,6 +58,10 @@ class StateHost(Protocol):
 
     def abort(self, reason: str | None, *, retries_alarm: bool) -> NoReturn:
         """Reset the object now; does not return to user code."""
+        ...
+
+    def hibernatable_sockets(self) -> HibernatableSockets:
+        """Return the object's sockets that outlive its instances."""
         ...
 
 
@@ -90,3 +123,81 @@ class DurableObjectState:
         """
         retries_alarm = {**(options or {}), **named}.get("retryAlarm", True)
         self._host.abort(reason, retries_alarm=bool(retries_alarm))
+
+    # Hibernatable WebSockets -------------------------------------------------------------------
+
+    def acceptWebSocket(self, ws: WebSocket, tags: object = None) -> None:
+        """Take a socket that stays open while this instance is evicted, under at most 10 tags.
+
+        Its frames go to `webSocketMessage`, `webSocketClose` and `webSocketError`. Raises: JsException
+        if it or its pair is taken, for a tag above 256 bytes, and above 32,768 sockets.
+        """
+        _require_socket(ws, "acceptWebSocket")
+        if tags is not None and not isinstance(tags, (list, tuple)):
+            raise _mistyped("acceptWebSocket", 2, "Array")
+        ws.require_hibernatable()
+        self._host.hibernatable_sockets().accept(ws, _checked_tags(tags or ()))
+
+    def getWebSockets(self, tag: str | None = None) -> JsArray:
+        """Return the hibernatable sockets that have not ended: newest first; of a tag: oldest first."""
+        return JsArray(self._host.hibernatable_sockets().sockets(tag))
+
+    def getTags(self, ws: WebSocket) -> JsArray:
+        """Return the distinct tags that a socket was accepted with."""
+        _require_socket(ws, "getTags")
+        return JsArray(self._host.hibernatable_sockets().tags(ws))
+
+    def setWebSocketAutoResponse(self, pair: WebSocketRequestResponsePair | None = None) -> None:
+        """Answer one text message without waking this object; None ends that."""
+        if pair is not None:
+            if not isinstance(pair, WebSocketRequestResponsePair):
+                raise _mistyped("setWebSocketAutoResponse", 1, "WebSocketRequestResponsePair")
+            pair.check()
+        self._host.hibernatable_sockets().auto_response = pair
+
+    def getWebSocketAutoResponse(self) -> WebSocketRequestResponsePair | None:
+        return self._host.hibernatable_sockets().auto_response
+
+    def getWebSocketAutoResponseTimestamp(self, ws: WebSocket) -> JsDate | None:
+        """Return when `ws` was last answered automatically, or None."""
+        _require_socket(ws, "getWebSocketAutoResponseTimestamp")
+        at_ms = self._host.hibernatable_sockets().auto_response_ms(ws)
+        return None if at_ms is None else JsDate.from_ms(at_ms)
+
+    def setHibernatableWebSocketEventTimeout(self, timeout_ms: int | None = None) -> None:
+        """Cancel handlers of hibernatable sockets that take longer; 0 or None: never."""
+        if timeout_ms is not None and timeout_ms < 0:
+            raise JsTypeError(
+                "The value cannot be converted because it is negative and this API expects a "
+                "positive number."
+            )
+        if timeout_ms is not None and timeout_ms > EVENT_TIMEOUT_MS_MAX:
+            raise JsException(f"Event timeout should not exceed {EVENT_TIMEOUT_MS_MAX} ms.")
+        self._host.hibernatable_sockets().event_timeout_ms = timeout_ms or None
+
+    def getHibernatableWebSocketEventTimeout(self) -> int | None:
+        return self._host.hibernatable_sockets().event_timeout_ms
+
+
+def _checked_tags(tags: list[object] | tuple[object, ...]) -> tuple[str, ...]:
+    distinct = tuple(dict.fromkeys(str(tag) for tag in tags))
+    if len(distinct) > TAGS_MAX:
+        raise JsException(f"a Hibernatable WebSocket cannot have more than {TAGS_MAX} tags")
+    for tag in distinct:
+        if len(tag.encode()) > TAG_BYTES_MAX:
+            raise JsException(
+                f'"{tag}" is longer than the max tag length ({TAG_BYTES_MAX} characters).'
+            )
+    return distinct
+
+
+def _require_socket(ws: object, method: str) -> None:
+    if not isinstance(ws, WebSocket):
+        raise _mistyped(method, 1, "WebSocket")
+
+
+def _mistyped(method: str, parameter: int, kind: str) -> JsTypeError:
+    return JsTypeError(
+        f"Failed to execute '{method}' on 'DurableObjectState': parameter {parameter} is not of "
+        f"type '{kind}'."
+    )

@@ -17,8 +17,9 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from workers.context import current_ctx
+from workers.context import current_ctx, current_sockets
 from workers.entrypoint import DurableObjectAbort
+from workers.socket_end import Close
 
 from dohost.errors import HostError, JsException
 from dohost.gates import Batch, InputGate, OutputGate
@@ -28,7 +29,10 @@ from dohost.objects.state import DurableObjectState
 from dohost.runtime.calls import RpcSink
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.custom_task import NEUTRAL
+from dohost.runtime.hibernation import Hibernation
+from dohost.runtime.opening import Opening
 from dohost.runtime.sections import Section
+from dohost.runtime.sockets import ActorSockets
 from dohost.runtime.turns import Nesting, Sink, Turn, current_owner
 from dohost.storage.commit import CommitLine
 from dohost.storage.database import Database, ObjectMeta
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 NO_LONGER_ACCESSIBLE = "Durable Object storage is no longer accessible."
+CODE_UPDATED = "Durable Object reset because its code was updated."
+CLOSED_FOR_UPDATE = Close(code=1012, reason=CODE_UPDATED)
 ABORTED = "Application called abort() to reset Durable Object."
 
 
@@ -58,9 +64,13 @@ class Actor:
         self.instance: object | None = None
         self.broken: BaseException | None = None
         self.is_evicted = False
-        self.last_active_s = 0.0
+        self.now_s = parts.clock.monotonic
+        self.last_active_s = self.now_s()
+        # Whether an event came since `evict_if_unused` looked last.
+        self.is_used = True
         self._is_started = False
         self.abandons_alarm = False
+        self.opening = Opening(self)
         self._holds = 0
         self._on_reset: list[Callable[[BaseException], None]] = []
         self._thread_id = threading.get_ident()
@@ -89,6 +99,8 @@ class Actor:
         self.context: contextvars.Context = object_class.context.copy()
         self.context.run(current_owner.set, self)
         self.context.run(current_ctx.set, self.state)
+        self.sockets = ActorSockets(self, replies_to_close=object_class.replies_to_close)
+        self.context.run(current_sockets.set, self.sockets)
 
     def __repr__(self) -> str:
         status = "reset" if self.broken else "evicted" if self.is_evicted else "running"
@@ -102,6 +114,7 @@ class Actor:
 
     def deliver(self, entry: Callable[[], object], sink: Sink) -> None:
         """Run `entry` as an event of this object, after its constructor, and give `sink` the outcome."""
+        self.is_used = True
         if not self._is_started:
             self._is_started = True
             self.new_turn(self._construct, _Construction(self)).start()
@@ -125,10 +138,15 @@ class Actor:
         """Return what an output of this object that is produced now has to wait for."""
         return self.output.barrier()
 
+    def socket_barrier(self) -> Batch | None:
+        """Return the same for a WebSocket frame, which also waits for the end of the construction."""
+        opening = self.opening.barrier()
+        return self.output.barrier() if opening is None else opening
+
     def turn_ended(self) -> None:
         """Note the time; an actor without turns may be evicted after a while."""
         if not self.turns:
-            self.last_active_s = self.loop.time()
+            self.last_active_s = self.now_s()
             if self.object_class.retiring and self in self.object_class.retiring:
                 self._schedule(self.evict_if_idle)
 
@@ -142,10 +160,28 @@ class Actor:
     def evict_if_idle(self) -> bool:
         """End this instance gracefully if it is idle; return whether it has ended."""
         if self.broken is None and not self.is_evicted and self.is_idle:
-            self.is_evicted = True
-            self.object_class.forget(self)
-            self.database.close()
+            self._evict()
         return self.is_evicted
+
+    def evict_if_unused(self) -> bool:
+        """End an instance that had no event since the last look and that only its own tasks keep."""
+        was_used, self.is_used = self.is_used, False
+        is_kept = self._holds or any(turn.sink is not None for turn in self.turns)
+        if was_used or is_kept or self.broken is not None or not self.line.is_clean:
+            return self.is_evicted
+        self._evict()
+        for turn in tuple(self.turns):
+            turn.kill(JsException(NO_LONGER_ACCESSIBLE))
+        return self.is_evicted
+
+    def _evict(self) -> None:
+        self.is_evicted = True
+        if self in self.object_class.retiring:
+            self.object_class.hang_up(self.key.object_id, CLOSED_FOR_UPDATE)
+        else:
+            self.object_class.hibernate(self.key.object_id)
+        self.object_class.forget(self)
+        self.database.close()
 
     def reset(self, error: BaseException) -> None:
         """Drop this instance because of `error`; the first error counts."""
@@ -165,6 +201,8 @@ class Actor:
             on_reset(error)
         last = self.line.latest()
         self.output.break_with(error)
+        self.sockets.break_off()
+        self.object_class.break_off(self.key.object_id)
         if last is None:
             self.database.close()
         else:
@@ -193,7 +231,7 @@ class Actor:
 
         def done(task: asyncio.Future[object]) -> None:
             self._holds -= 1
-            self.last_active_s = self.loop.time()
+            self.last_active_s = self.now_s()
             if not task.cancelled() and task.exception() is not None:
                 self.object_class.parts.log.event(
                     "object.background_failed",
@@ -215,7 +253,7 @@ class Actor:
 
         def release() -> None:
             self._holds -= 1
-            self.last_active_s = self.loop.time()
+            self.last_active_s = self.now_s()
             if on_reset in self._on_reset:
                 self._on_reset.remove(on_reset)
 
@@ -230,6 +268,10 @@ class Actor:
         self.abandons_alarm = self.broken is None and not retries_alarm
         self.reset(JsException(ABORTED if reason is None else reason))
         raise DurableObjectAbort(reason)
+
+    def hibernatable_sockets(self) -> Hibernation:
+        """Return the object's sockets that outlive this instance."""
+        return self.object_class.hibernation(self.state.id)
 
     # What the storage calls -------------------------------------------------------------------
 
@@ -326,7 +368,7 @@ class _Construction:
         self._actor = actor
 
     def returned(self, value: object) -> None:
-        pass
+        self._actor.opening.constructed()
 
     def raised(self, error: BaseException) -> None:
         actor = self._actor

@@ -100,7 +100,7 @@ class AlarmRun:
         info = AlarmInfo(self._attempt, self._attempt > 0, due_ms)
         storage.begin_alarm_run()
         try:
-            result = actor.object_class.call_alarm(actor, info)
+            result = actor.object_class.alarm(actor.instance, info)
             if isinstance(result, Awaitable):
                 await result
         except BaseException:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
+from workers.raw_values import raw
 from workers.values import JsDict
 
 from dohost.clock import Clock
 from dohost.config import DurableObjectBinding, WorkerConfig
 from dohost.errors import JsException
 from dohost.objects.namespace import DurableObjectNamespace
-from dohost.runtime.json_values import json_value
 from dohost.runtime.rate_limits import RateLimit
 from dohost.runtime.services import ServiceStub
 from dohost.runtime.worker import Generation
@@ -65,7 +65,7 @@ def build_env(
     config: WorkerConfig, directory: Directory, *, clock: Clock, resources: Resources
 ) -> Env:
     """Return the `env` of one worker."""
-    bindings: dict[str, object] = {name: json_value(value) for name, value in config.vars.items()}
+    bindings: dict[str, object] = {name: raw(value) for name, value in config.vars.items()}
     for durable in config.durable_objects:
         namespace = directory.namespace(durable, config)
         bindings[durable.name] = namespace or Unavailable(

@@ -1,4 +1,4 @@
-"""The host: built from its parts, it loads workers, answers requests and ends cleanly.
+"""The host: built from its parts, it loads workers, answers requests and ends. (Long: it wires all parts.)
 
 `start` takes the data directory and brings alarms back; `load` runs new code beside the old and swaps
 only if nothing is wrong with it, so the last good code always serves; `drain` finishes what was begun,
@@ -18,6 +18,7 @@ from types import ModuleType
 import msgspec
 from workers import Request, Response
 from workers.context import Fetcher
+from workers.socket_end import Close
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
 from dohost.config import DurableObjectBinding, WorkerConfig
@@ -47,6 +48,8 @@ from dohost.simulators.resources import Resources
 from dohost.storage.commit import SYNC_THREADS_MAX, Committer
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.telemetry import Log, stderr_log
+
+STOPPING = Close(code=1001, reason="server is stopping")
 
 
 class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +150,11 @@ class Host:
         )
         self.schedules = Schedules(options.clock, options.log)
         self._evictor = Evictor(
-            loop, self._classes, options.evict_after_s, options.open_objects_max
+            loop,
+            self._classes,
+            clock=options.clock,
+            evict_after_s=options.evict_after_s,
+            open_max=options.open_objects_max,
         )
 
     def describe(self, info: LockInfo) -> None:
@@ -195,6 +202,7 @@ class Host:
         if parts is None:
             return
         self._evictor.stop()
+        self.hang_up()
         parts.alarms.start_no_more()
         await asyncio.gather(self.schedules.stop(grace_s), self.resources.queues.stop(grace_s))
         await self._wait_for_turns(grace_s)
@@ -211,6 +219,11 @@ class Host:
         await parts.catalog.__aexit__(None, None, None)
         self._executor.shutdown()
         self._lock.release()
+
+    def hang_up(self) -> None:
+        """Close every hibernatable socket, as a server that is about to stop does; wakes nobody."""
+        for object_class in self._classes.values():
+            object_class.hang_up_all(STOPPING)
 
     @property
     def parts(self) -> Parts:
@@ -367,6 +380,7 @@ class Host:
                 delete_all_deletes_alarm=generation.has_flag(
                     "delete_all_deletes_alarm", since="2026-02-24"
                 ),
+                replies_to_close=generation.replies_to_close,
             )
             found.class_name = class_name
             found.load(code, grace_s=self.options.reload_grace_s)

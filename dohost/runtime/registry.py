@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
 import msgspec
 from workers import DurableObject, Request, Response, WorkerEntrypoint
+from workers.socket_end import Close
 
 from dohost.clock import Clock, Entropy
 from dohost.errors import (
@@ -35,13 +35,15 @@ from dohost.objects.namespace import DurableObjectNamespace
 from dohost.objects.rpc import Method, Reply, method_table, refuse_method, to_remote_error
 from dohost.objects.state import DurableObjectState
 from dohost.objects.stub import DurableObjectStub
-from dohost.runtime.actor import Actor
-from dohost.runtime.alarms import AlarmInfo, AlarmScheduler
+from dohost.runtime.actor import CLOSED_FOR_UPDATE, CODE_UPDATED, Actor
+from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.calls import FetchCall, LendingCall, RpcCall, copy_arguments
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.cuts import Cuts
 from dohost.runtime.faults import Faults
+from dohost.runtime.handlers import Handler, handler_of
+from dohost.runtime.hibernation import Hibernation
 from dohost.runtime.moved_streams import moved_from_here
 from dohost.runtime.references import lend
 from dohost.runtime.turns import Nesting, current_owner
@@ -50,7 +52,6 @@ from dohost.storage.history import HistoryLimits
 from dohost.telemetry import Log
 
 SDK_ROOTS: tuple[type, ...] = (DurableObject, WorkerEntrypoint)
-CODE_UPDATED = "Durable Object reset because its code was updated."
 NO_RPC = (
     "The receiving Durable Object does not support RPC, because its class was not declared with "
     "`extends DurableObject`. In order to enable RPC, make sure your class extends the special class "
@@ -88,6 +89,7 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     context: contextvars.Context
     delete_all_deletes_alarm: bool = True
     switching: Callable[[Method], Method] | None = None
+    replies_to_close: bool = True
 
 
 class ObjectClass:
@@ -106,6 +108,7 @@ class ObjectClass:
         stubs_call = self if faults is None else faults.between(unique_key, self)
         self.namespace = DurableObjectNamespace(self.ids, stubs_call, label=class_name)
         self.actors: dict[str, Actor] = {}
+        self._hibernations: dict[str, Hibernation] = {}
         self._unsettled: dict[str, Batch] = {}
         self._end: HostError | None = None
         self._closed: dict[str, HostError] = {}
@@ -126,18 +129,22 @@ class ObjectClass:
         self.context = code.context
         self.delete_all_deletes_alarm = code.delete_all_deletes_alarm
         self.has_rpc = issubclass(code.cls, DurableObject)
+        self.replies_to_close = code.replies_to_close
         self.methods: Mapping[str, Method] = (
             method_table(code.cls, roots=SDK_ROOTS) if self.has_rpc else {}
         )
-        self.fetch_handler: Callable[..., object] | None = getattr(code.cls, "fetch", None)
-        self.alarm: Callable[..., object] | None = getattr(code.cls, "alarm", None)
+        self.fetch_handler: Handler | None = getattr(code.cls, "fetch", None)
         if code.switching is not None:
             self.methods = {name: code.switching(each) for name, each in self.methods.items()}
             if self.fetch_handler is not None:
                 self.fetch_handler = code.switching(self.fetch_handler)
-            self.alarm = None if self.alarm is None else code.switching(self.alarm)
-        self._alarm_takes_info = self.alarm is not None and _takes_argument(self.alarm)
+        self.alarm = handler_of(code.cls, "alarm", switching=code.switching)
+        self.web_socket_message = handler_of(code.cls, "webSocketMessage", switching=code.switching)
+        self.web_socket_close = handler_of(code.cls, "webSocketClose", switching=code.switching)
+        self.web_socket_error = handler_of(code.cls, "webSocketError", switching=code.switching)
+        self.hang_up_all(CLOSED_FOR_UPDATE)
         for actor in tuple(self.actors.values()):
+            actor.sockets.hang_up(CLOSED_FOR_UPDATE)
             self._retire(actor, grace_s)
 
     def construct(self, state: DurableObjectState) -> object:
@@ -170,7 +177,6 @@ class ObjectClass:
                     f"{self.file_of(key)} is missing; the object is known and was not empty"
                 )
             actor = self.actors[key] = Actor(self, object_id)
-            actor.last_active_s = self.parts.loop.time()
             self.parts.cuts.started(actor)
             unsettled = self._unsettled.get(key)
             if unsettled is not None:
@@ -237,6 +243,44 @@ class ObjectClass:
         self.retiring[actor] = []
         self.parts.loop.call_later(grace_s, actor.reset, JsException(CODE_UPDATED))
 
+    # Hibernation ----------------------------------------------------------------------------
+
+    def hibernation(self, object_id: DurableObjectId) -> Hibernation:
+        """Return the hibernatable sockets of an object."""
+        key = object_id.toString()
+        found = self._hibernations.get(key)
+        if found is None:
+            found = self._hibernations[key] = Hibernation(self, object_id)
+        return found
+
+    def hibernate(self, object_id: str) -> None:
+        """Note that an object's instance ended; without sockets nothing of it is kept."""
+        hibernation = self._hibernations.get(object_id)
+        if hibernation is not None and not hibernation.hibernate():
+            del self._hibernations[object_id]
+
+    def drop_hibernation(self, hibernation: Hibernation) -> None:
+        """Forget an object that hibernated and has lost its last socket."""
+        if self._hibernations.get(hibernation.object_id) is hibernation:
+            del self._hibernations[hibernation.object_id]
+
+    def break_off(self, object_id: str) -> None:
+        """Break every connection of an object that is reset."""
+        hibernation = self._hibernations.pop(object_id, None)
+        if hibernation is not None:
+            hibernation.break_off()
+
+    def hang_up(self, object_id: str, close: Close) -> None:
+        """Close every hibernatable socket of an object and hear no more of it."""
+        hibernation = self._hibernations.pop(object_id, None)
+        if hibernation is not None:
+            hibernation.hang_up(close)
+
+    def hang_up_all(self, close: Close) -> None:
+        """Close every hibernatable socket of this class."""
+        for object_id in tuple(self._hibernations):
+            self.hang_up(object_id, close)
+
     # Delivery (the dispatcher behind stubs) ---------------------------------------------------
 
     def call(
@@ -294,23 +338,3 @@ class ObjectClass:
         if not self.has_rpc and name != "fetch":
             return JsTypeError(NO_RPC)
         return refuse_method(self._cls, name, instance)
-
-    def call_alarm(self, actor: Actor, info: AlarmInfo) -> object:
-        """Call the class's alarm handler; it may take the invocation's facts or not."""
-        assert self.alarm is not None, "the scheduler asks first"
-        return (
-            self.alarm(actor.instance, info)
-            if self._alarm_takes_info
-            else self.alarm(actor.instance)
-        )
-
-
-def _takes_argument(handler: Callable[..., object]) -> bool:
-    """Return whether a handler takes anything beside `self`."""
-    parameters = inspect.signature(handler).parameters.values()
-    positional = [
-        parameter
-        for parameter in parameters
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    return len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)

@@ -15,12 +15,13 @@ from functools import partial
 from types import ModuleType
 
 from workers import DurableObject, Request, Response
-from workers.context import Fetcher, current_ctx, current_env, outbound
+from workers.context import Fetcher, current_ctx, current_env, current_sockets, outbound
+from workers.raw_values import JsObject, raw_object
+from workers.socket_events import LocalSockets
 
 from dohost.config import WorkerConfig
 from dohost.errors import HandlerMissing, UserCodeError
 from dohost.objects.rpc import Method, method_table, refuse_method, to_remote_error
-from dohost.runtime.json_values import JsonObject, json_object
 from dohost.runtime.legacy import legacy_exports
 from dohost.runtime.loader import WorkerCode
 from dohost.runtime.loans import Loan
@@ -74,6 +75,11 @@ class Generation:
         self._keep: Callable[[Awaitable[object]], None] = _not_bound
         self._default_ctx: ExecutionContext | None = None
         self._moves_arguments = not self.has_flag("rpc_params_dup_stubs", since="2026-01-20")
+        self.replies_to_close = self.has_flag(
+            "web_socket_auto_reply_to_close",
+            since="2026-04-07",
+            opposite="web_socket_manual_reply_to_close",
+        )
 
     def bind(
         self,
@@ -87,11 +93,16 @@ class Generation:
         self._fetcher = fetcher
         self._keep = keep
         self.loopback = exports
-        self._default_ctx = ExecutionContext(keep, JsonObject(), exports)
+        self._default_ctx = ExecutionContext(keep, JsObject(), exports)
         self.context.run(self.enter)
 
-    def has_flag(self, flag: str, *, since: str) -> bool:
-        """Return whether a compatibility flag is on: by name, or by the configured date."""
+    def has_flag(self, flag: str, *, since: str, opposite: str | None = None) -> bool:
+        """Return whether a compatibility flag is on: by name, or by the configured date.
+
+        `opposite`: the flag that turns it off, where that is not its name with `no_` before it.
+        """
+        if opposite is not None and opposite in self.config.compatibility_flags:
+            return False
         return self.config.has_flag(flag, since=since)
 
     def hint_for(self, missing: list[str]) -> str:
@@ -135,6 +146,8 @@ class Generation:
         outbound.set(self._fetcher)
         if self._moves_arguments:
             arguments_move.set(True)
+        if not self.replies_to_close:
+            current_sockets.set(LocalSockets(replies_to_close=False))
 
     async def fetch(
         self,
@@ -221,7 +234,7 @@ class Generation:
             return self._default_ctx
         keep = self._keep if loan is None else partial(_keep_with, loan, self._keep)
         # A copy for each event: what one does to its props is not another's business.
-        return ExecutionContext(keep, json_object(props or {}), self.loopback)
+        return ExecutionContext(keep, raw_object(props or {}), self.loopback)
 
     def _entrypoint(self, name: str) -> type:
         cls = self.exports.get(name)

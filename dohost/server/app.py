@@ -39,7 +39,7 @@ from dohost.server.local_api import (
     LocalGuard,
 )
 from dohost.server.problems import Problem, problem_of
-from dohost.server.websockets import cut, handshake_problem, serve_websocket
+from dohost.server.websockets import upgrade
 from dohost.telemetry import Log
 
 READY_PATH = "/health/ready"
@@ -183,7 +183,8 @@ class Server:
                 response = await self._host_fetch(request)
             exchange.status = response.status
             if response.web_socket is not None:
-                return await self._upgrade(exchange, response)
+                problem = upgrade(exchange, response)
+                return SENT_CLOSE if problem is None else send_problem(exchange, problem)
             return await send_response(exchange, response)
         except Exception as error:  # noqa: BLE001  # the boundary: every failure becomes an answer
             return await self._failed(exchange, request, error)
@@ -208,12 +209,6 @@ class Server:
     def _is_draining(self) -> bool:
         return self._listener is not None and self._listener.is_draining
 
-    async def _upgrade(self, exchange: Exchange, response: FetchResponse) -> Sent:
-        problem = handshake_problem(exchange)
-        if problem is None:
-            problem = await serve_websocket(exchange, response, self._options.limits)
-        return SENT_CLOSE if problem is None else send_problem(exchange, problem)
-
     async def _failed(self, exchange: Exchange, request: Request, error: Exception) -> Sent:
         """Answer for a program or host that failed, and log it once."""
         if isinstance(error, ClientGone):
@@ -223,7 +218,7 @@ class Server:
         self._log_failure(exchange, error)
         if exchange.has_answered:
             # Part of an answer is out: only a broken connection tells that it is not the whole.
-            cut(exchange)
+            exchange.connection.cut_answer()
             return SENT_CLOSE
         if self._error_page is not None:
             page = self._page_of(self._error_page, request, error)

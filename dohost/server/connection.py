@@ -6,15 +6,15 @@ refusals, and word to a reader whose body turned out malformed.
 
 Invariants: (1) no timer and no task per request beyond aiohttp's own; one sweep sees to all deadlines.
 (2) A refusal closes the connection, so nothing after a doubtful byte is ever taken for a request.
-Tied to aiohttp's `RequestHandler` (checked with 3.14) by `_messages`, `_task_handler` and `handle_error`,
-and through `eager_connection`, which answers most requests without aiohttp's loop.
+Tied to aiohttp's `RequestHandler` (checked with 3.14) by `_messages`, `_message_tail`, `_task_handler` and
+`handle_error`, and through `eager_connection`, which answers most requests without aiohttp's loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Protocol, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -35,6 +35,7 @@ from dohost.server.eager_connection import Batch, EagerConnection, Handler
 from dohost.server.exchange import SENT_CLOSE, Exchange
 from dohost.server.limits import ConnectionCount, Limits
 from dohost.server.problems import Problem, encode_problem
+from dohost.server.websocket_watch import WebSocketWatch
 
 # Method, spaces and version beside the target in a request line.
 _REQUEST_LINE_ROOM_BYTES = 64
@@ -45,6 +46,20 @@ _HEAD_OVERDUE = Problem(status=408, detail="The request's header fields took too
 # aiohttp's words; it has no class of its own for this.
 _TOO_MANY_FIELDS = "Too many headers"
 _TOO_MANY = Problem(status=503, detail="Too many connections; try again later.", code="overloaded")
+
+
+class Peer(Protocol):
+    """An open connection, whatever is spoken on it."""
+
+    client_ip: str
+
+    def drain(self) -> None:
+        """End as soon as nothing is under way."""
+        ...
+
+    def cut(self) -> None:
+        """End at once."""
+        ...
 
 
 class Connection(EagerConnection):
@@ -154,12 +169,8 @@ class Connection(EagerConnection):
         """Close if idle, else with the answer that is under way."""
         if self._lingering is not None:
             self._lingering.close()
-        exchange = self.exchange
-        if exchange is None:
-            if not self._messages:
-                self.force_close()
-        elif exchange.on_drain is not None:
-            exchange.on_drain()
+        if self.exchange is None and not self._messages:
+            self.force_close()
 
     def sweep(self, now_s: float) -> None:
         """End what is overdue at `now_s`."""
@@ -211,6 +222,23 @@ class Connection(EagerConnection):
                 task.cancel()
         if transport is not None:
             transport.abort()
+
+    def cut_answer(self) -> None:
+        """Break off the answer that is under way: a broken connection tells that it is not the whole."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def hand_over(self, successor: Peer) -> tuple[asyncio.Transport, bytes]:
+        """Give the connection to `successor` for good; return its transport and what came already.
+
+        aiohttp's part ends with the handler. The client must not have left.
+        """
+        transport, self.transport = self.transport, None
+        assert transport is not None, "the caller saw it"
+        tail, self._message_tail = self._message_tail, b""
+        self.listener.replace(self, successor)
+        super().connection_lost(None)
+        return transport, tail
 
     def handle_error(
         self,
@@ -264,37 +292,51 @@ class Listener(web.Server):
         # Fields may be too large only if more than half their bound came between two requests' heads,
         # as a head is at most spread over the bytes seen before and after the last one.
         self.large_bytes = limits.header_bytes_max // 2
-        self._open: set[Connection] = set()
+        self.sockets = WebSocketWatch(limits)
+        self._http: set[Connection] = set()
+        self._upgraded: set[Peer] = set()
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __call__(self) -> Connection:
         connection = Connection(self, loop=self._loop)
-        self._open.add(connection)
+        self._http.add(connection)
         self._emptied.clear()
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep_again)
         return connection
 
-    def forget(self, connection: Connection) -> None:
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def replace(self, connection: Connection, successor: Peer) -> None:
+        """Note that another protocol is spoken on a connection from now on."""
+        self._http.discard(connection)
+        self._upgraded.add(successor)
+
+    def forget(self, connection: Peer) -> None:
         """Stop counting a connection that is closed."""
         self.count.release(connection.client_ip)
-        self._open.discard(connection)
-        if not self._open:
+        self._http.discard(connection)
+        self._upgraded.discard(connection)
+        if not self._http and not self._upgraded:
             self._emptied.set()
 
     def sweep(self) -> None:
         """End what is overdue on any connection."""
         now_s = self.clock.monotonic()
-        for connection in tuple(self._open):
+        # Idle WebSockets may be many; their watch has its own way to find the few that are due.
+        for connection in tuple(self._http):
             connection.sweep(now_s)
+        self.sockets.sweep(now_s)
 
     async def drain(self, grace_s: float) -> None:
         """Close idle connections, let the others finish their answer, and cut what is left."""
         self.is_draining = True
-        for connection in tuple(self._open):
-            connection.drain()
-        if self._open:
+        for peer in self._peers():
+            peer.drain()
+        if self._peers():
             try:
                 async with asyncio.timeout(grace_s):
                     await self._emptied.wait()
@@ -312,12 +354,15 @@ class Listener(web.Server):
     def _sweep_again(self) -> None:
         self._sweeper = None
         self.sweep()
-        if self._open:
+        if self._http or self._upgraded:
             self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep_again)
 
+    def _peers(self) -> tuple[Peer, ...]:
+        return (*self._http, *self._upgraded)
+
     async def _cut(self) -> None:
-        for connection in tuple(self._open):
-            connection.cut()
+        for peer in self._peers():
+            peer.cut()
         await self._emptied.wait()
 
     def __repr__(self) -> str:

@@ -8,7 +8,6 @@ of the server. `Exchange` stands where its request would, with the few things th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiohttp import StreamReader, web
@@ -57,7 +56,6 @@ class Exchange:
         "is_pumping",
         "loop_task",
         "message",
-        "on_drain",
         "payload",
         "request_id",
         "stalled_s",
@@ -89,7 +87,6 @@ class Exchange:
         self.is_overdue = False
         self.is_pumping = False
         self.body_refusal: BodyRefused | None = None
-        self.on_drain: Callable[[], None] | None = None
         self.request_id: str | None = None
 
     def send_continue(self) -> None:

@@ -33,8 +33,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     count for the first only; beyond: 503.
     `sweep_s`: how often deadlines are looked at.
     `websocket_message_bytes_max`: of one message; beyond: close code 1009.
-    `websocket_queue_bytes_max`: of messages that a client has not taken yet; beyond: it is cut off.
+    `websocket_queue_bytes_max`: of messages that a client has not taken yet; beyond: close code 1008.
     `websocket_close_s`: how long one side's Close waits for the other's.
+    `websocket_ping_s`: a client that was silent for so long is pinged, and given up if it stays so for
+    as long again; None for never.
     """
 
     header_bytes_max: int = 16 * KIB
@@ -52,8 +54,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     are_local_clients_exempt: bool = True
     sweep_s: float = 1.0
     websocket_message_bytes_max: int = 32 * MIB
-    websocket_queue_bytes_max: int = 64 * MIB
+    websocket_queue_bytes_max: int = 16 * MIB
     websocket_close_s: float = 10.0
+    websocket_ping_s: float | None = 30.0
 
 
 def header_bytes(raw_headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -17,11 +17,15 @@ _DESCRIPTOR_ERRNOS = frozenset((23, 24))
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong, for the client: `code` is a word from the error table, if there is one."""
+    """What went wrong, for the client: `code` is a word from the error table, if there is one.
+
+    `fields`: what the answer's head says beside.
+    """
 
     status: int
     detail: str
     code: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 def problem_of(error: BaseException) -> Problem:
@@ -53,6 +57,7 @@ def encode_problem(
     if problem.code is not None:
         members["code"] = problem.code
     items = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+    items += problem.fields
     if request_id is not None:
         members["requestId"] = request_id
         items.append(("X-Request-Id", request_id))

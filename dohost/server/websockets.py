@@ -1,206 +1,134 @@
-"""WebSockets: a 101 Response's socket, joined to a client by aiohttp.
+"""WebSocket handshakes: from a request and a program's 101 Response to an upgraded connection.
 
-The socket that a program returns is one end of a pair in memory. Frames that arrive at it go out to the
-client through one queue and one writing task, in order and as fast as the client takes them; the
-client's frames are relayed into it. Protocol pings are answered by aiohttp and never seen by programs.
-
-Invariants: (1) the last frame each way is a Close; a client that leaves without one is 1006 to the
-program; (2) codes 1005 and 1006 never go out; (3) neither side can keep the other waiting for its Close,
-or make frames pile up, without bound.
+The socket that a program returns is one end of a pair in memory; after the handshake a
+`WebSocketConnection` carries frames between it and the client, and aiohttp is out of the game.
 """
 
 from __future__ import annotations
 
-import asyncio
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
 from collections.abc import Iterable
-from struct import pack
+from hashlib import sha1
 
-from aiohttp import WSMsgType, web
-from aiohttp.http import StreamWriter
+from aiohttp import HttpVersion11
+from aiohttp.http import RawRequestMessage
 from workers.response import FetchResponse
-from workers.websocket import ABNORMAL, NO_STATUS, Close, Frame, WebSocket
+from workers.socket_end import Frame
+from workers.websocket import WebSocket
 
-from dohost.server.exchange import Exchange
-from dohost.server.limits import Limits
+from dohost.server.answers import encode_head
+from dohost.server.exchange import ClientGone, Exchange
 from dohost.server.problems import Problem
+from dohost.server.websocket_connection import WebSocketConnection
 
-GOING_AWAY = Close(code=1001, reason="server is stopping")
+VERSION = "13"
+# RFC 6455 §1.3.
+_ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_KEY_BYTES = 16
 _PROTOCOL_FIELD = "sec-websocket-protocol"
-# aiohttp makes these; `connection` and the like are never the program's to say.
-_HANDSHAKE_FIELDS = frozenset(
-    ("connection", "upgrade", "sec-websocket-accept", "sec-websocket-extensions", _PROTOCOL_FIELD)
-)
-_FRAMING_FIELDS = frozenset(("content-length", "transfer-encoding", "content-type"))
+# Made here; never the program's to say.
+_HANDSHAKE_FIELDS = frozenset(("sec-websocket-accept", "sec-websocket-extensions", "content-type"))
 
 
-class ClientSink:
-    """Queues the frames that go out to a client; a client that doesn't take them is cut off."""
+def upgrade(exchange: Exchange, response: FetchResponse) -> Problem | None:
+    """Join the response's socket to the exchange's client; from then on the connection is theirs.
 
-    __slots__ = ("_bytes_max", "_bytes_queued", "_exchange", "_frames")
-
-    def __init__(self, exchange: Exchange, *, bytes_max: int) -> None:
-        self._exchange = exchange
-        self._bytes_max = bytes_max
-        self._bytes_queued = 0
-        self._frames: asyncio.Queue[Frame] = asyncio.Queue()
-
-    def receive(self, frame: Frame) -> None:
-        """Take the next frame for the client."""
-        self._bytes_queued += _size(frame)
-        self._frames.put_nowait(frame)
-        if self._bytes_queued > self._bytes_max:
-            cut(self._exchange)
-
-    async def next(self) -> Frame:
-        """Return the next frame. Cancel-safe."""
-        frame = await self._frames.get()
-        self._bytes_queued -= _size(frame)
-        return frame
-
-
-def handshake_problem(exchange: Exchange) -> Problem | None:
-    """Return why a WebSocket can't be the answer to this request, or None."""
-    headers = exchange.message.headers
-    if exchange.message.method == "GET" and headers.get("Upgrade", "").lower() == "websocket":
-        return None
-    return Problem(
-        status=500,
-        detail="The program answered with a WebSocket, but the client did not ask for one.",
-        code="websocket-not-asked-for",
-    )
-
-
-async def serve_websocket(
-    exchange: Exchange, response: FetchResponse, limits: Limits
-) -> Problem | None:
-    """Join the response's socket to the exchange's client until both sides have closed.
-
-    Return the answer to a malformed handshake, else None: the connection must be closed then.
+    Return the answer to a handshake that is none, else None. Raises: ClientGone.
     """
     socket = response.web_socket
     assert socket is not None, "the caller saw it"
-    sink = ClientSink(exchange, bytes_max=limits.websocket_queue_bytes_max)
-    socket.couple(sink)
-    client = _client_of(response.raw_header_items(), limits)
-    task = exchange.loop_task
-    assert task is not None, "an upgrade is served by the connection's own task"
-    loop = asyncio.get_running_loop()
-    request = web.BaseRequest(
-        exchange.message,
-        exchange.payload,
-        exchange.connection,
-        StreamWriter(exchange.connection, loop),
-        task,
-        loop,
-    )
-    try:
-        await client.prepare(request)
-    except web.HTTPBadRequest:
-        socket.disconnect()
-        return Problem(status=400, detail="The WebSocket handshake is malformed.")
+    problem = _problem_of(exchange.message)
+    if problem is not None:
+        _refuse(socket)
+        return problem
+    connection = exchange.connection
+    if connection.transport is None:
+        _refuse(socket)
+        raise ClientGone("the client left during the upgrade")
+    head = _encode_handshake(exchange, response.raw_header_items())
+    client = WebSocketConnection(connection.listener, connection.client_ip)
+    end = socket.couple(client, client)
+    transport, tail = connection.hand_over(client)
     exchange.has_answered = True
-    exchange.on_drain = lambda: sink.receive(GOING_AWAY)
-    writing = loop.create_task(_write(client, sink))
-    try:
-        await _read(client, socket, writing, limits.websocket_close_s)
-    finally:
-        exchange.on_drain = None
-        writing.cancel()
-        socket.disconnect()
-        await asyncio.wait((writing,))
+    exchange.status = 101
+    transport.write(head)
+    client.open(transport, end, tail)
+    if connection.listener.is_draining:
+        client.drain()
     return None
 
 
-def cut(exchange: Exchange) -> None:
-    """Drop the client without a word."""
-    transport = exchange.connection.transport
-    if transport is not None:
-        transport.abort()
+class _Refusal:
+    """The sink of a socket that no client will have."""
+
+    def receive(self, frame: Frame) -> None:
+        """Drop it: nobody listens."""
+
+    def gone(self) -> None:
+        """Nobody is told."""
+
+    abandoned = gone
 
 
-def _client_of(items: Iterable[tuple[str, str]], limits: Limits) -> web.WebSocketResponse:
-    fields = [(name, value) for name, value in items]
-    protocols = tuple(value for name, value in fields if name.lower() == _PROTOCOL_FIELD)
-    client = web.WebSocketResponse(
-        autoclose=False,
-        compress=False,
-        max_msg_size=limits.websocket_message_bytes_max,
-        protocols=protocols,
-        timeout=limits.websocket_close_s,
+def _refuse(socket: WebSocket) -> None:
+    socket.couple(_Refusal()).disconnect()
+
+
+def _problem_of(message: RawRequestMessage) -> Problem | None:
+    """Return why a WebSocket can't be the answer to this request, or None (RFC 6455 §4.2.1)."""
+    headers = message.headers
+    if message.method != "GET" or not _names(headers.getall("Upgrade", ()), "websocket"):
+        return Problem(
+            status=500,
+            detail="The program answered with a WebSocket, but the client did not ask for one.",
+            code="websocket-not-asked-for",
+        )
+    if message.version is not HttpVersion11 or not _names(
+        headers.getall("Connection", ()), "upgrade"
+    ):
+        return Problem(status=400, detail="The WebSocket handshake is malformed.")
+    if headers.getall("Sec-WebSocket-Version", ()) != [VERSION]:
+        return Problem(
+            status=426,
+            detail="Only version 13 of the WebSocket protocol is spoken here.",
+            fields=(("Sec-WebSocket-Version", VERSION),),
+        )
+    keys = headers.getall("Sec-WebSocket-Key", ())
+    if len(keys) != 1 or not _is_key(keys[0]):
+        return Problem(status=400, detail="The WebSocket handshake is malformed.")
+    return None
+
+
+def _encode_handshake(exchange: Exchange, items: Iterable[tuple[str, str]]) -> bytes:
+    headers = exchange.message.headers
+    offered = [
+        name.strip()
+        for value in headers.getall("Sec-WebSocket-Protocol", ())
+        for name in value.split(",")
+    ]
+    # A client must fail a handshake that names a protocol which it did not offer.
+    fields = [
+        (name, value)
+        for name, value in items
+        if name.lower() not in _HANDSHAKE_FIELDS
+        and (name.lower() != _PROTOCOL_FIELD or value in offered)
+    ]
+    key = headers["Sec-WebSocket-Key"].encode()
+    accept = b64encode(sha1(key + _ACCEPT_GUID).digest()).decode()
+    own_lines = (
+        f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
+        f"{exchange.connection.listener.date.line()}"
     )
-    for name, value in fields:
-        if name.lower() not in _HANDSHAKE_FIELDS | _FRAMING_FIELDS:
-            client.headers.add(name, value)
-    return client
+    return encode_head(101, fields, reason="", own_lines=own_lines)
 
 
-async def _write(client: web.WebSocketResponse, sink: ClientSink) -> None:
-    """Send frames up to and with the Close; ends early if the client is gone."""
-    while True:
-        frame = await sink.next()
-        try:
-            match frame:
-                case str():
-                    await client.send_str(frame)
-                case bytes():
-                    await client.send_bytes(frame)
-                case Close():
-                    await _send_close(client, frame)
-                    return
-        except ConnectionError:
-            return
+def _names(values: Iterable[str], token: str) -> bool:
+    return any(token == each.strip().lower() for value in values for each in value.split(","))
 
 
-async def _send_close(client: web.WebSocketResponse, frame: Close) -> None:
-    if frame.code == ABNORMAL:
-        return
-    payload = b"" if frame.code == NO_STATUS else pack("!H", frame.code) + frame.reason.encode()
-    await client.send_frame(payload, WSMsgType.CLOSE)
-
-
-async def _read(
-    client: web.WebSocketResponse,
-    socket: WebSocket,
-    writing: asyncio.Task[None],
-    close_s: float,
-) -> None:
-    """Relay the client's frames until both sides have closed, or one keeps the other waiting."""
-    deadline = asyncio.timeout(None)
-
-    def expect_close(_: object) -> None:
-        # The program has said its last word: the client has this long for its own.
-        deadline.reschedule(asyncio.get_running_loop().time() + close_s)
-
+def _is_key(value: str) -> bool:
     try:
-        async with deadline:
-            writing.add_done_callback(expect_close)
-            frame = await _relay_messages(client, socket)
-            if frame is None:
-                return
-            socket.relay(frame)
-            deadline.reschedule(asyncio.get_running_loop().time() + close_s)
-            writing.remove_done_callback(expect_close)
-            await asyncio.wait((writing,))
-    except TimeoutError:
-        if client.close_code is not None:
-            # The client closed and the program did not answer: say it for the program.
-            await _send_close(client, Close(code=client.close_code or NO_STATUS, reason=""))
-    finally:
-        writing.remove_done_callback(expect_close)
-
-
-async def _relay_messages(client: web.WebSocketResponse, socket: WebSocket) -> Close | None:
-    """Relay messages until the client closes; return its Close, or None if it is gone."""
-    while True:
-        message = await client.receive()
-        match message.type:
-            case WSMsgType.TEXT | WSMsgType.BINARY:
-                socket.relay(message.data)
-            case WSMsgType.CLOSE:
-                return Close(code=message.data or NO_STATUS, reason=message.extra or "")
-            case _:
-                return None
-
-
-def _size(frame: Frame) -> int:
-    return 0 if isinstance(frame, Close) else len(frame)
+        return len(b64decode(value, validate=True)) == _KEY_BYTES
+    except (Base64Error, ValueError):
+        return False

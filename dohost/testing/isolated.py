@@ -24,12 +24,12 @@ from dohost.objects.namespace import DurableObjectNamespace
 from dohost.objects.rpc import Reply
 from dohost.objects.state import DurableObjectState
 from dohost.objects.stub import DurableObjectStub
-from dohost.runtime.actor import Actor
+from dohost.runtime.actor import CODE_UPDATED, Actor
 from dohost.runtime.alarm_runs import AlarmRun
 from dohost.runtime.alarms import AlarmEnd
 from dohost.runtime.host import Host, HostOptions
 from dohost.runtime.lock import LockInfo
-from dohost.runtime.registry import CODE_UPDATED, ObjectClass
+from dohost.runtime.registry import ObjectClass
 from dohost.runtime.tasks import spawn
 from dohost.storage.storage import DurableObjectStorage
 from dohost.telemetry import Event, Log

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from workers.websocket import NO_STATUS, Close, Frame, WebSocket
+from workers.socket_end import NO_STATUS, Close, Failed, Frame
+from workers.websocket import WebSocket
 
 RECEIVE_TIMEOUT_S = 5.0
 
@@ -18,23 +19,29 @@ class _Inbox:
     """Keeps what the program sent until the test takes it."""
 
     def __init__(self) -> None:
-        self.frames: asyncio.Queue[Frame] = asyncio.Queue()
+        self.frames: asyncio.Queue[str | bytes | Close] = asyncio.Queue()
         self.close: Close | None = None
 
     def receive(self, frame: Frame) -> None:
         """Take the next frame."""
+        assert not isinstance(frame, Failed), "only a client on the wire can break the protocol"
         if isinstance(frame, Close):
             self.close = frame
         self.frames.put_nowait(frame)
+
+    def gone(self) -> None:
+        """Its last frame said so."""
+
+    def abandoned(self) -> None:
+        """The program dropped its end: a test that waits for a frame will say that none came."""
 
 
 class SocketClient:
     """The client's end of one WebSocket."""
 
     def __init__(self, socket: WebSocket) -> None:
-        self._socket = socket
         self._inbox = _Inbox()
-        socket.couple(self._inbox)
+        self._end = socket.couple(self._inbox)
 
     def __repr__(self) -> str:
         state = "open" if self.closed is None else f"closed with {self.closed.code}"
@@ -47,15 +54,15 @@ class SocketClient:
 
     def send(self, message: str | bytes) -> None:
         """Send a message to the program."""
-        self._socket.relay(message)
+        self._end.relay(message)
 
     def close(self, code: int | None = None, reason: str = "") -> None:
         """Say goodbye, as a client does that closes."""
-        self._socket.relay(Close(code=NO_STATUS if code is None else code, reason=reason))
+        self._end.relay(Close(code=NO_STATUS if code is None else code, reason=reason))
 
     def disconnect(self) -> None:
         """Be gone without a word: the program sees code 1006."""
-        self._socket.disconnect()
+        self._end.disconnect()
 
     async def receive(self, *, timeout_s: float = RECEIVE_TIMEOUT_S) -> str | bytes | Close:
         """Return the next message, or the Close. Raises: TimeoutError if none comes in time."""

@@ -9,6 +9,7 @@ import pytest
 from programs import VERSION
 from workers import Request
 
+from dohost.clock import ManualClock
 from dohost.config import RateLimitBinding
 from dohost.errors import JsException, Quarantined
 from dohost.runtime.host import Host, HostOptions
@@ -136,7 +137,13 @@ async def test_idle_objects_are_evicted_after_a_while_and_beyond_the_cap(tmp_pat
             self.actors = {str(number): Fake(float(number)) for number in range(5)}
 
     found = Class()
-    evictor = Evictor(asyncio.get_running_loop(), {"x": found}, None, 2)
+    evictor = Evictor(
+        asyncio.get_running_loop(),
+        {"x": found},
+        clock=ManualClock(),
+        evict_after_s=None,
+        open_max=2,
+    )
     assert evictor.sweep(idle_since_s=1.0) == 2
     evictor._evict_surplus()
     assert [fake.is_gone for fake in found.actors.values()] == [True, True, True, False, False]

@@ -5,60 +5,67 @@ from __future__ import annotations
 import asyncio
 from struct import pack
 
-from server_loopback import Client, serving, until
+from server_loopback import Loopback, serving, until
+from websocket_wire import (
+    BINARY,
+    CLOSE,
+    HANDSHAKE,
+    PING,
+    PONG,
+    TEXT,
+    connected,
+    frame,
+    receive,
+)
 from workers import Request, Response
+from workers.context import current_sockets
+from workers.socket_events import LocalSockets
 from workers.websocket import WebSocketPair
 
 from dohost.server.limits import Limits
-
-HANDSHAKE = (
-    b"GET /ws HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-)
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-
-
-def frame(kind: int, payload: bytes) -> bytes:
-    """A client's frame, masked with zeros."""
-    size = len(payload)
-    length = pack("!B", 0x80 | size) if size < 126 else pack("!BH", 0xFE, size)
-    return pack("!B", 0x80 | kind) + length + b"\0\0\0\0" + payload
-
-
-async def receive(client: Client) -> tuple[int, bytes]:
-    async with asyncio.timeout(10):
-        kind, size = await client.reader.readexactly(2)
-        if size == 126:
-            size = int.from_bytes(await client.reader.readexactly(2))
-        return kind & 15, await client.reader.readexactly(size)
 
 
 class Echo:
     """A program that echoes messages and keeps its socket and what it heard at the end."""
 
-    def __init__(self, **headers: str) -> None:
+    def __init__(
+        self, *, replies: bool = True, blocked: asyncio.Event | None = None, **headers: str
+    ) -> None:
         self.headers = headers
         self.closes: list[tuple[int, str, bool]] = []
-        self.replies = True
+        self.errors: list[str] = []
+        self.replies = replies
+        self.blocked = blocked
 
     async def __call__(self, request: Request) -> Response:
         client, self.socket = WebSocketPair()
+        token = current_sockets.set(LocalSockets(replies_to_close=self.replies))
         self.socket.accept()
-        self.socket.addEventListener("message", lambda event: self.socket.send(event.data))
+        current_sockets.reset(token)
+        self.socket.addEventListener("message", self.on_message)
         self.socket.addEventListener("close", self.on_close)
+        self.socket.addEventListener("error", lambda event: self.errors.append(event.message))
         return Response(None, 101, headers=self.headers or None, web_socket=client)
 
-    async def on_close(self, event) -> None:
+    async def on_message(self, event) -> None:
+        if self.blocked is not None:
+            await self.blocked.wait()
+        self.socket.send(event.data)
+
+    def on_close(self, event) -> None:
         self.closes.append((event.code, event.reason, event.wasClean))
-        if not self.replies:
-            await asyncio.Event().wait()
 
 
-async def connected(server) -> Client:
-    client = await server.connect()
-    await client.write(HANDSHAKE + b"\r\n")
-    assert (await client.answer()).status == 101
-    return client
+def pass_time(server: Loopback, seconds: float) -> None:
+    """Advance the clock and see to what is due."""
+    server.clock.advance(seconds)
+    server.sweep()
+
+
+def peer_of(server: Loopback):
+    """The server's side of the only WebSocket."""
+    (peer,) = server.server._listener._upgraded
+    return peer
 
 
 async def test_messages_go_both_ways_in_order_and_intact() -> None:
@@ -130,42 +137,93 @@ async def test_a_client_that_vanishes_is_1006_once() -> None:
 
 
 async def test_neither_side_waits_for_a_close_without_bound() -> None:
-    limits = Limits(websocket_close_s=0.02)
     program = Echo()
-    async with serving(program, limits) as server:
+    async with serving(program) as server:
         client = await connected(server)
         program.socket.close(1000)
         await receive(client)
+        pass_time(server, 10)
         assert await client.is_closed()
         await until(lambda: bool(program.closes) and program.closes[0][0] == 1006)
 
-        program.replies = False
+
+async def test_a_close_that_the_program_does_not_answer_is_answered_for_it() -> None:
+    program = Echo(replies=False)
+    async with serving(program) as server:
         client = await connected(server)
         await client.write(frame(CLOSE, pack("!H", 1001)))
-        assert (await receive(client))[0] == CLOSE
+        await until(lambda: len(program.closes) == 1)
+        pass_time(server, 9)
+        assert server.connections == 1
+        pass_time(server, 1)
+        assert await receive(client) == (CLOSE, pack("!H", 1001))
         assert await client.is_closed()
 
 
 async def test_a_message_above_the_limit_closes_with_1009() -> None:
     program = Echo()
-    limits = Limits(websocket_message_bytes_max=1000, websocket_close_s=0.05)
+    limits = Limits(websocket_message_bytes_max=1000)
     async with serving(program, limits) as server:
         client = await connected(server)
-        await client.write(frame(BINARY, b"x" * 999))
+        await client.write(frame(BINARY, b"x" * 1000))
         assert (await receive(client))[0] == BINARY
         await client.write(frame(BINARY, b"x" * 1001))
-        kind, payload = await receive(client)
-        assert (kind, payload[:2]) == (CLOSE, pack("!H", 1009))
-        await until(lambda: bool(program.closes))
+        assert await receive(client) == (
+            CLOSE,
+            pack("!H", 1009) + b"Message is too large: 1001 > 1000",
+        )
+        assert await client.is_closed()
+        await until(lambda: bool(program.errors))
+        assert "statusCode = 1009" in program.errors[0]
 
 
-async def test_a_client_that_takes_nothing_is_cut_at_the_bound() -> None:
+async def test_a_program_that_lags_makes_its_client_wait() -> None:
+    program = Echo(blocked=asyncio.Event())
+    async with serving(program) as server:
+        client = await connected(server)
+        await client.write(frame(BINARY, b"x" * 1_100_000))
+        await until(lambda: peer_of(server).is_reading_paused)
+        await client.write(frame(TEXT, b"behind"))
+        # A client that is not read can't answer pings: silence is not held against it.
+        for _ in range(4):
+            pass_time(server, 30)
+        assert server.connections == 1
+        program.blocked.set()
+        assert len((await receive(client))[1]) == 1_100_000
+        assert await receive(client) == (TEXT, b"behind")
+
+
+async def test_a_silent_client_is_pinged_and_then_given_up() -> None:
     program = Echo()
-    async with serving(program, Limits(websocket_queue_bytes_max=1_000_000)) as server:
-        await connected(server)
+    async with serving(program) as server:
+        client = await connected(server)
+        pass_time(server, 29)
+        await client.write(frame(TEXT, b"here"))
+        assert await receive(client) == (TEXT, b"here")
+        pass_time(server, 29)
+        pass_time(server, 1)
+        assert await receive(client) == (PING, b"")
+        await client.write(frame(PONG, b""))
+        await until(lambda: not peer_of(server).is_pinged)
+        pass_time(server, 30)
+        assert await receive(client) == (PING, b"")
+        pass_time(server, 30)
+        assert await client.is_closed()
+        await until(lambda: program.closes[0][0] == 1006)
+
+
+async def test_pings_of_sockets_that_opened_together_are_spread() -> None:
+    async with serving(Echo()) as server:
+        clients = [await connected(server) for _ in range(30)]
+        watch = server.server._listener.sockets
+        pass_time(server, 30)
+        pinged = sum(connection.is_pinged for connection in watch._idle)
+        assert pinged == 3
         for _ in range(11):
-            program.socket.send(b"x" * 100_000)
-        await until(lambda: program.closes != [] and program.closes[0][0] == 1006)
+            server.sweep()
+        assert all(connection.is_pinged for connection in watch._idle)
+        for client in clients:
+            assert await receive(client) == (PING, b"")
 
 
 async def test_a_socket_nobody_asked_for_is_the_programs_failure() -> None:

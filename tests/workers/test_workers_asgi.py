@@ -16,6 +16,10 @@ class _Sink:
     def receive(self, frame: object) -> None:
         self.frames.append(frame)
 
+    def gone(self) -> None: ...
+
+    def abandoned(self) -> None: ...
+
 
 async def _echo(scope, receive, send) -> None:
     if scope["type"] == "lifespan":
@@ -149,8 +153,8 @@ async def test_a_websocket_application_talks_and_is_closed_with_1000() -> None:
     assert response.status == 101
     sink = _Sink()
     response.web_socket.couple(sink)
-    response.web_socket.relay("hi")
-    response.web_socket.relay(b"raw")
+    response.web_socket.end.relay("hi")
+    response.web_socket.end.relay(b"raw")
     for _ in range(20):
         await asyncio.sleep(0)
     assert sink.frames == ["HI", b"raw", Close(code=1000, reason="")]
@@ -165,7 +169,7 @@ async def test_a_websocket_application_hears_of_the_end() -> None:
 
     response = await asgi.websocket(app, Request("http://x/"), None)
     response.web_socket.couple(_Sink())
-    response.web_socket.relay(Close(code=1001, reason="bye"))
+    response.web_socket.end.relay(Close(code=1001, reason="bye"))
     for _ in range(20):
         await asyncio.sleep(0)
     assert heard == [{"type": "websocket.disconnect", "code": 1001, "reason": "bye"}]

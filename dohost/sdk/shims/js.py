@@ -26,6 +26,7 @@ from workers.encoding import (
     decodeURIComponent,
     encodeURIComponent,
 )
+from workers.raw_values import JsDate
 from workers.rpc import Symbol
 from workers.timers import clearInterval, clearTimeout, setInterval, setTimeout
 from workers.url_object import URL, URLSearchParams
@@ -200,7 +201,7 @@ class Array(list):
         return isinstance(value, list)
 
 
-class Date(datetime):
+class Date(JsDate):
     """`Date.now()` in milliseconds, `Date.new(ms | text)`; a datetime in UTC besides."""
 
     @staticmethod
@@ -211,9 +212,9 @@ class Date(datetime):
     def new(cls, value: object = None) -> Date:
         match value:
             case None:
-                return cls._from_ms(cls.now())
+                return cls.from_ms(cls.now())
             case int() | float():
-                return cls._from_ms(value)
+                return cls.from_ms(value)
             case str():
                 moment = datetime.fromisoformat(value)
             case datetime():
@@ -221,21 +222,7 @@ class Date(datetime):
             case _:
                 raise JsTypeError(f"Invalid date: {value!r}")
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        return cls._from_ms(moment.timestamp() * 1000)
-
-    @classmethod
-    def _from_ms(cls, ms: float) -> Date:
-        return cls.fromtimestamp(int(ms) / 1000, UTC)
-
-    def getTime(self) -> int:
-        return round(self.timestamp() * 1000)
-
-    valueOf = getTime
-
-    def toISOString(self) -> str:
-        return self.strftime("%Y-%m-%dT%H:%M:%S.") + f"{self.microsecond // 1000:03d}Z"
-
-    toJSON = toISOString
+        return cls.from_ms(moment.timestamp() * 1000)
 
 
 class JSON:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from workers.request import Request
     from workers.response import Response
-    from workers.websocket import SocketHost
+    from workers.socket_events import SocketHost
 
 
 class Fetcher(Protocol):
