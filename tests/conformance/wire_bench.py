@@ -71,7 +71,11 @@ class WireBench(Bench):
 
     async def serve(self, code: str = "", **options: object) -> None:
         """Run `code` behind the router (a room of the plain kind without it) and listen."""
-        await self.run(self.room(code, **options))
+        await self.serve_worker(self.room(code, **options))
+
+    async def serve_worker(self, worker: WorkerConfig) -> None:
+        """Run a worker and listen."""
+        await self.run(worker)
         server = Server(
             self.host.fetch, ServerOptions(port=0), clock=self.clock, log=Log(self.events.append)
         )
