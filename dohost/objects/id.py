@@ -13,6 +13,7 @@ from hashlib import sha256
 from dohost.clock import Entropy
 from dohost.errors import JsException, JsTypeError
 from dohost.memo import Memo
+from dohost.storage.coercion import text_of
 
 NAME_KEPT_BYTES_MAX = 1024
 NAMES_MEMOISED_MAX = 8192
@@ -32,6 +33,13 @@ class DurableObjectId:
     def toString(self) -> str:
         """Return the 64 lower-case hex digits."""
         return self._hex
+
+    def inside(self) -> DurableObjectId:
+        """Return the id as its object sees it: without its name if that is long."""
+        name = self.name
+        if name is None or len(name.encode("utf-8", "surrogatepass")) <= NAME_KEPT_BYTES_MAX:
+            return self
+        return DurableObjectId(self._hex)
 
     def equals(self, other: object) -> bool:
         """Return whether `other` is the id of the same object."""
@@ -66,7 +74,7 @@ class IdFactory:
     def from_name(self, name: str) -> DurableObjectId:
         """Derive the id of `name`; the same name always gives the same id."""
         if not isinstance(name, str):
-            raise JsTypeError(f"idFromName() takes a string, not {type(name).__name__}.")
+            name = text_of(name, "The name of an object")
         known = self._by_name.get(name)
         if known is None:
             known = self._derive(name)
@@ -74,10 +82,9 @@ class IdFactory:
         return known
 
     def _derive(self, name: str) -> DurableObjectId:
-        encoded = name.encode("utf-8", "surrogatepass")
-        # Longer names still identify the object, but are not told to it.
-        kept = name if len(encoded) <= NAME_KEPT_BYTES_MAX else None
-        return DurableObjectId(self._complete(self._mac(encoded)), name=kept)
+        return DurableObjectId(
+            self._complete(self._mac(name.encode("utf-8", "surrogatepass"))), name=name
+        )
 
     def unique(self) -> DurableObjectId:
         """Make a new random id."""

@@ -176,7 +176,7 @@ class ObjectClass:
                 raise Quarantined(
                     f"{self.file_of(key)} is missing; the object is known and was not empty"
                 )
-            actor = self.actors[key] = Actor(self, object_id)
+            actor = self.actors[key] = Actor(self, object_id.inside())
             self.parts.cuts.started(actor)
             unsettled = self._unsettled.get(key)
             if unsettled is not None:

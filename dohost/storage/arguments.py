@@ -6,15 +6,33 @@ message.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
+from workers.values import SAFE_INTEGER_MAX, JsBigInt
 
 from dohost.errors import JsTypeError
+from dohost.storage.coercion import int32_of, text_of
 
 Options = Mapping[str, object]
+
+DUE_MS_MAX = 2**63 // 1_000_000
+# Where the options of an operation stand among its arguments, and what JavaScript calls their type.
+OPTIONS = {
+    "get": (2, "GetOptions"),
+    "put": (3, "PutOptions"),
+    "delete": (2, "PutOptions"),
+    "list": (1, "ListOptions"),
+    "deleteAll": (1, "PutOptions"),
+    "getAlarm": (1, "GetAlarmOptions"),
+    "setAlarm": (2, "SetAlarmOptions"),
+    "deleteAlarm": (1, "SetAlarmOptions"),
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class _Undefined:
@@ -22,6 +40,7 @@ class _Undefined:
 
 
 UNDEFINED: Final = _Undefined()
+UNDEFINED_VALUE = "put() called with undefined value."
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,13 +52,12 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
     is_reverse: bool
     limit: int | None
 
-    def after(self, key: str) -> Range:
-        """Return what is left of the range once `key` was listed."""
-        if self.is_reverse:
-            return msgspec.structs.replace(self, upper=key)
-        return msgspec.structs.replace(self, lower=key, is_lower_included=False)
+    @property
+    def is_empty(self) -> bool:
+        """Whether no key at all can be in the range."""
+        return self.upper is not None and (self.lower or "") >= self.upper
 
-    def query(self, limit: int | None) -> tuple[str, tuple[str | int, ...]]:
+    def query(self) -> tuple[str, tuple[str | int, ...]]:
         """Return the statement that lists the range, and its bindings."""
         conditions = []
         bindings: list[str | int] = []
@@ -51,31 +69,40 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
             bindings.append(self.upper)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         order = " ORDER BY key DESC" if self.is_reverse else " ORDER BY key"
-        bindings.append(-1 if limit is None else limit)
+        bindings.append(-1 if self.limit is None else self.limit)
         return f"SELECT key, value FROM _cf_KV{where}{order} LIMIT ?", tuple(bindings)
 
 
 def key_of(key: object) -> str:
-    """Return a key as it is stored. Raises: JsTypeError if it is not a string."""
-    if not isinstance(key, str):
-        raise JsTypeError(f"A storage key must be a string, not {type(key).__name__}.")
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        # JavaScript's strings become UTF-8 with a replacement character for a lone surrogate.
-        return key.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return key
+    """Return a key as it is stored: text as UTF-8 can hold it, a number as JavaScript prints it.
+
+    Raises: JsTypeError for what has no text that anybody could mean.
+    """
+    if type(key) is str and key.isascii():
+        return key
+    return text_of(key, "A storage key")
 
 
-def range_of(options: object, named: Options) -> Range:
-    """Return the range that the options of `list` mean. Raises: JsTypeError."""
+def check_options(options: object, owner: str, method: str) -> None:
+    """Refuse options that are no mapping. Raises: JsTypeError, with the name that JavaScript knows."""
     if options is not None and not isinstance(options, Mapping):
-        raise JsTypeError("list() options must be an object.")
+        position, kind = OPTIONS[method]
+        raise JsTypeError(
+            f"Failed to execute '{method}' on '{owner}': "
+            f"parameter {position} is not of type '{kind}'."
+        )
+
+
+def range_of(options: Options | None, named: Options) -> Range:
+    """Return the range that the options of `list` mean. Raises: JsTypeError."""
     given = {**(options or {}), **named}
+    limit = int32_of(given["limit"], "List limit") if "limit" in given else None
     start, start_after = _text(given, "start"), _text(given, "startAfter")
     end, prefix = _text(given, "end"), _text(given, "prefix")
     if start is not None and start_after is not None:
         raise JsTypeError("list() cannot be called with both start and startAfter values.")
+    if limit is not None and limit <= 0:
+        raise JsTypeError("List limit must be positive.")
     lower = start if start_after is None else start_after
     upper = end
     is_included = start_after is None
@@ -89,23 +116,13 @@ def range_of(options: object, named: Options) -> Range:
         is_lower_included=is_included,
         upper=upper,
         is_reverse=bool(given.get("reverse")),
-        limit=_limit(given.get("limit")),
+        limit=limit,
     )
 
 
 def _text(given: Options, name: str) -> str | None:
-    value = given.get(name)
-    return None if value is None else key_of(value)
-
-
-def _limit(value: object) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, int | float):
-        raise JsTypeError("List limit must be a number.")
-    if not value >= 1:
-        raise JsTypeError("List limit must be positive.")
-    return min(int(min(value, 2**62)), 2**62)
+    # An option that is None was given: to JavaScript it is null, and null has a text.
+    return key_of(given[name]) if name in given else None
 
 
 def _end_of_prefix(prefix: str) -> str | None:
@@ -120,20 +137,30 @@ def _end_of_prefix(prefix: str) -> str | None:
     return None
 
 
-def is_confirmed(options: object, named: Options) -> bool:
+def is_confirmed(options: Options | None, named: Options) -> bool:
     """Whether outputs must wait for the write: not if it has `allowUnconfirmed`."""
     if options is None:
         return not named.get("allowUnconfirmed")
-    if not isinstance(options, Mapping):
-        raise JsTypeError("The options of a storage operation must be an object.")
     return not {**options, **named}.get("allowUnconfirmed")
 
 
-def milliseconds_of(due: object) -> int:
-    """Return a time as JavaScript's Date holds it; a naive datetime is UTC."""
+def milliseconds_of(due: object, owner: str, *, method: str = "setAlarm") -> int:
+    """Return a time as JavaScript's Date holds it; a naive datetime is UTC.
+
+    Raises: JsTypeError for what is no time, and for times that 64 bits of nanoseconds can't hold.
+    """
     if isinstance(due, datetime):
         aware = due if due.tzinfo is not None else due.replace(tzinfo=UTC)
-        return int(aware.timestamp() * 1000)
-    if isinstance(due, int | float) and abs(due) <= 8.64e15:
-        return int(due)
-    raise JsTypeError(f"setAlarm() takes a datetime or milliseconds since the epoch, not {due!r}.")
+        due = (aware - _EPOCH) // _MILLISECOND
+    is_number = isinstance(due, int | float) and not isinstance(due, bool | JsBigInt)
+    if not is_number or (isinstance(due, int) and abs(due) > SAFE_INTEGER_MAX):
+        raise JsTypeError(
+            f"Failed to execute '{method}' on '{owner}': parameter 1 is not of type 'date'."
+        )
+    assert isinstance(due, int | float), "see above"
+    if not math.isfinite(due):
+        raise JsTypeError("The value cannot be converted because it is not a valid Date.")
+    if due > DUE_MS_MAX:
+        raise JsTypeError("This API doesn't support dates after 2189.")
+    # A fraction of the first millisecond is after the epoch.
+    return max(int(due), 1) if due > 0 else int(due)

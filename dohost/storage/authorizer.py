@@ -117,9 +117,11 @@ class Authorizer:
 
 
 def is_allowed(action: int, first: str | None, second: str | None) -> bool:
-    """Decide about one action of user SQL. Raises JsException for transaction statements."""
+    """Decide about one action of user SQL. Raises JsException where Cloudflare says more than no."""
     if action == apsw.SQLITE_READ:
-        return not is_internal(first) and first not in FOREIGN_TABLES
+        if first in FOREIGN_TABLES:
+            raise JsException(f"no such table: {first}: SQLITE_ERROR")
+        return not is_internal(first)
     if action in _ALWAYS:
         return True
     if action in _OBJECT_ACTIONS:

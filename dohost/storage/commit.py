@@ -64,12 +64,13 @@ class Participant(Protocol):
 class _Commit(Batch):
     """A batch with the things that must be durable before it is: its own sync, and requirements."""
 
-    __slots__ = ("due_s", "failure", "parts")
+    __slots__ = ("due_s", "failure", "is_committed", "parts")
 
     def __init__(self) -> None:
         super().__init__()
         self.parts = 1
         self.due_s = 0.0
+        self.is_committed = False
         self.failure: BaseException | None = None
 
 
@@ -100,6 +101,7 @@ class CommitLine:
         batch = self._open
         if batch is None:
             batch = self._open = _Commit()
+        batch.is_committed = False
         self.flush_soon()
         return batch
 
@@ -123,8 +125,21 @@ class CommitLine:
         """COMMIT what is open; return whether a sync is to be started for it now."""
         self._is_scheduled = False
         batch = self._open
-        if batch is None or self._participant.is_held:
+        if batch is None:
             return False
+        # What an open explicit transaction holds back is not committed; what waited for an earlier
+        # sync is, and code inside that transaction may wait for it.
+        if not batch.is_committed and (self._participant.is_held or not self._commit(batch)):
+            return False
+        if self._syncing is not None:
+            # The running sync may or may not cover this commit; the next one will.
+            return False
+        self._open = None
+        self._syncing = batch
+        return True
+
+    def _commit(self, batch: _Commit) -> bool:
+        """COMMIT what is in `batch`; return whether that worked."""
         try:
             requirement = self._participant.commit()
         except Exception as error:  # noqa: BLE001 - whatever fails a commit is the batch's outcome
@@ -132,11 +147,7 @@ class CommitLine:
             return False
         if requirement is not None:
             self._hold(batch, requirement)
-        if self._syncing is not None:
-            # The running sync may or may not cover this commit; the next one will.
-            return False
-        self._open = None
-        self._syncing = batch
+        batch.is_committed = True
         return True
 
     def syncing(self) -> _Commit:

@@ -18,11 +18,13 @@ from dohost.errors import Quarantined, StorageFailure, TooManyFiles
 SQLiteValue = str | int | float | bytes | None
 Row = tuple[SQLiteValue, ...]
 
-LENGTH_MAX = 4 * 1024 * 1024
+# Eight MiB and the slack that Cloudflare leaves for its own encoding of values.
+LENGTH_MAX = 8 * 1024 * 1024 + 34
 STRICT_LENGTH_MAX = 2 * 1024 * 1024
+SQL_BYTES_MAX = 100_000
 
 LIMITS = (
-    (apsw.SQLITE_LIMIT_SQL_LENGTH, 100_000),
+    (apsw.SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES_MAX),
     (apsw.SQLITE_LIMIT_COLUMN, 100),
     (apsw.SQLITE_LIMIT_EXPR_DEPTH, 100),
     (apsw.SQLITE_LIMIT_COMPOUND_SELECT, 5),
@@ -59,13 +61,12 @@ def open_file(path: Path) -> apsw.Connection:
 
 
 def set_up(connection: apsw.Connection, *, strict: bool) -> None:
-    """Apply Cloudflare's settings, limits and functions to a connection that user SQL will use."""
+    """Apply Cloudflare's settings and limits to a connection that user SQL will use."""
     for setting, value in SETTINGS:
         connection.config(setting, value)
     for limit, value in LIMITS:
         connection.limit(limit, value)
     connection.limit(apsw.SQLITE_LIMIT_LENGTH, STRICT_LENGTH_MAX if strict else LENGTH_MAX)
-    connection.create_scalar_function("soundex", soundex, 1, deterministic=True)
 
 
 def use_wal(connection: apsw.Connection, path: Path) -> None:
@@ -88,27 +89,3 @@ def is_out_of_descriptors() -> bool:
     except OSError as error:
         return error.errno in (errno.EMFILE, errno.ENFILE)
     return False
-
-
-_SOUNDEX_DIGITS = {
-    letter: digit
-    for digit, letters in enumerate(("bfpv", "cgjkqsxz", "dt", "l", "mn", "r"), start=1)
-    for letter in letters
-}
-
-
-def soundex(*values: SQLiteValue) -> str:
-    """Return the Soundex code of one text as SQLite's own function gives it; "?000" without letters."""
-    (value,) = values
-    text = value if isinstance(value, str) else "" if value is None else str(value)
-    letters = [letter for letter in text.lower() if "a" <= letter <= "z"]
-    if not letters:
-        return "?000"
-    code = letters[0].upper()
-    previous = _SOUNDEX_DIGITS.get(letters[0], 0)
-    for letter in letters[1:]:
-        digit = _SOUNDEX_DIGITS.get(letter, 0)
-        if digit and digit != previous:
-            code += str(digit)
-        previous = digit
-    return (code + "000")[:4]

@@ -127,6 +127,8 @@ class Database:
         self.in_transaction = True
         if not self._is_complete:
             schema.complete(self.execute, self._meta, self._inventory)
+            assert self._connection is not None, "there is a transaction"
+            self._connection.set_last_insert_rowid(0)  # the host's own row is nobody's business
             self._believe(schema.COMPLETE)
 
     def ensure_file(self) -> None:
@@ -201,6 +203,21 @@ class Database:
         """Execute a host statement and return its rows. Raises: JsException."""
         try:
             return self._cursor.execute(sql, bindings, prepare_flags=_HOST).fetchall()
+        except apsw.Error as error:
+            raise self.failed(error) from error
+
+    def query(self, sql: str, bindings: Bindings = ()) -> apsw.Cursor:
+        """Start a host query whose rows are read one by one. Raises: JsException."""
+        assert self._connection is not None, "only a file can be read"
+        try:
+            return self._connection.execute(sql, bindings, prepare_flags=_HOST)
+        except apsw.Error as error:
+            raise self.failed(error) from error
+
+    def next_row(self, cursor: apsw.Cursor) -> Row | None:
+        """Return the next row of a query, or None at its end. Raises: JsException."""
+        try:
+            return next(cursor, None)
         except apsw.Error as error:
             raise self.failed(error) from error
 

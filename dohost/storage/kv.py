@@ -7,12 +7,14 @@ Keys are text in the order of UTF-8 bytes, which is Python's order of code point
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
+import apsw
 from workers.values import JsDict
 
 from dohost.errors import JsException, JsRangeError
-from dohost.storage.arguments import Options, Range, key_of, range_of
+from dohost.storage.arguments import Options, Range, check_options, key_of, range_of
+from dohost.storage.connection import Row
 from dohost.storage.database import Database
 from dohost.storage.values import decode, encode, serialized_bytes
 
@@ -23,7 +25,6 @@ ITERATOR_INVALIDATED = (
     "kv.list() iterator was invalidated because a new call to kv.list() was started. "
     "Only one kv.list() iterator can exist at a time."
 )
-_ROWS_PER_STEP = 128
 
 _GET = "SELECT value FROM _cf_KV WHERE key = ?"
 _PUT = (
@@ -96,16 +97,22 @@ class KeyValue:
         self._check_count(len(keys), "keys")
         return sum([self.delete(key) for key in keys])
 
-    def rows(self, wanted: Range, limit: int | None) -> list[tuple[str, object]]:
-        """Return at most `limit` pairs of a range."""
-        if not self._database.has_kv:
-            return []
-        sql, bindings = wanted.query(limit)
-        return [(str(key), decode(value)) for key, value in self._database.execute(sql, bindings)]
-
     def within(self, wanted: Range) -> JsDict:
         """Return the keys of a range with their values, in its order."""
-        return JsDict(self.rows(wanted, wanted.limit))
+        if not self._database.has_kv:
+            return JsDict()
+        rows = self._database.execute(*wanted.query())
+        return JsDict([(str(key), decode(value)) for key, value in rows])
+
+    def cursor(self, wanted: Range) -> apsw.Cursor | None:
+        """Return a running query of a range, or None while there is nothing to read."""
+        if wanted.is_empty or not self._database.has_kv:
+            return None
+        return self._database.query(*wanted.query())
+
+    def next_row(self, cursor: apsw.Cursor) -> Row | None:
+        """Return the next row of such a query, or None at its end. Raises: JsException."""
+        return self._database.next_row(cursor)
 
     def _check_count(self, count: int, noun: str) -> None:
         if self._database.is_strict and count > KEYS_MAX:
@@ -152,23 +159,34 @@ class SyncKvStorage:
     def list(self, options: Options | None = None, /, **named: object) -> KvIterator:
         """Return an iterator of [key, value]; the next call of `list` invalidates it."""
         self._before_read()
+        check_options(options, "SyncKvStorage", "list")
         wanted = range_of(options, named)
+        self.make_way_for(wanted)
+        iterator = KvIterator(self._kv, wanted, self._before_read)
+        if not wanted.is_empty:
+            self._iterator = iterator
+        return iterator
+
+    def make_way_for(self, wanted: Range) -> None:
+        """End the iterator of the last `list`, also before one of the asynchronous kind."""
+        if self._iterator is not None and not wanted.is_empty:
+            self._iterator.invalidate()
+
+    def close_iterator(self) -> None:
+        """End the iterator that is still reading, if there is one."""
         if self._iterator is not None:
-            self._iterator.is_invalidated = True
-        self._iterator = KvIterator(self._kv, wanted, self._before_read)
-        return self._iterator
+            self._iterator.close()
 
 
 class KvIterator:
-    """Pairs of a range, read some at a time; sees writes to keys that it has not reached yet."""
+    """Pairs of a range: the first is read at once, the others when they are asked for."""
 
     def __init__(self, kv: KeyValue, wanted: Range, before_read: Callable[[], None]) -> None:
         self._kv = kv
-        self._range = wanted
         self._before_read = before_read
-        self._left = wanted.limit
-        self._rows: Iterator[tuple[str, object]] = iter(())
-        self._is_last_step = False
+        self._cursor = kv.cursor(wanted)
+        self._first = self._step()
+        self._has_ended = self._first is None
         self.is_invalidated = False
 
     def __iter__(self) -> KvIterator:
@@ -178,22 +196,28 @@ class KvIterator:
         self._before_read()
         if self.is_invalidated:
             raise JsException(ITERATOR_INVALIDATED)
-        row = next(self._rows, None)
+        row, self._first = self._first or self._step(), None
         if row is None:
-            row = self._step()
-        return list(row)
+            self._has_ended = True
+            raise StopIteration
+        key, value = row
+        return [key, decode(value)]
 
-    def _step(self) -> tuple[str, object]:
-        if self._is_last_step:
-            raise StopIteration
-        count = _ROWS_PER_STEP if self._left is None else min(_ROWS_PER_STEP, self._left)
-        rows = self._kv.rows(self._range, count)
-        self._is_last_step = len(rows) < count
-        if not rows:
-            raise StopIteration
-        self._range = self._range.after(rows[-1][0])
-        if self._left is not None:
-            self._left -= len(rows)
-            self._is_last_step = self._is_last_step or self._left == 0
-        self._rows = iter(rows)
-        return next(self._rows)
+    def invalidate(self) -> None:
+        """Stop reading for another iterator's sake; one that had ended is not concerned."""
+        self.is_invalidated = self.is_invalidated or not self._has_ended
+        self.close()
+
+    def close(self) -> None:
+        """Stop reading: there is nothing more to come."""
+        cursor, self._cursor, self._first = self._cursor, None, None
+        if cursor is not None:
+            cursor.close(True)
+
+    def _step(self) -> Row | None:
+        if self._cursor is None:
+            return None
+        row = self._kv.next_row(self._cursor)
+        if row is None:
+            self._cursor = None
+        return row

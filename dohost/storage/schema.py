@@ -37,6 +37,8 @@ _SELECT_TABLES = (
 )
 _SELECT_META = "SELECT class_key, object_id, name, format FROM _cf_META"
 _INSERT_META = "INSERT INTO _cf_META (class_key, object_id, name, format) VALUES (?, ?, ?, ?)"
+# So that `changes()` does not tell user code of the host's own row.
+_CHANGE_NOTHING = "DELETE FROM _cf_META WHERE format < 0"
 _SELECT_CONTENTS = (
     "SELECT type, name, coalesce(sql, '') LIKE 'CREATE VIRTUAL TABLE%' FROM sqlite_schema "
     "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_sequence' ESCAPE '\\'"
@@ -103,6 +105,7 @@ def complete(execute: Execute, meta: ObjectMeta, inventory: Inventory) -> None:
             execute(statement, ())
     if not inventory.has_meta_row:
         execute(_INSERT_META, (meta.unique_key, meta.object_id, meta.name, FORMAT_VERSION))
+        execute(_CHANGE_NOTHING, ())
 
 
 def adopt(execute: Execute, meta: ObjectMeta, path: Path) -> None:
@@ -130,6 +133,7 @@ def empty(execute: Execute) -> None:
         quoted = str(name).replace('"', '""')
         execute(f'DROP {str(kind).upper()} IF EXISTS "{quoted}"', ())
     execute("DELETE FROM _cf_KV", ())
+    execute("PRAGMA defer_foreign_keys = off", ())
 
 
 def _check_meta(row: Row, meta: ObjectMeta, path: Path) -> None:

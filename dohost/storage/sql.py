@@ -14,14 +14,15 @@ import weakref
 from collections.abc import Callable, Sequence
 
 import apsw
-from workers.values import SAFE_INTEGER_MAX
+from workers.values import SAFE_INTEGER_MAX, JsBigInt
 
 from dohost.errors import JsException, JsTypeError
 from dohost.storage.authorizer import PRAGMAS_OF_A_BOOLEAN, renames_to_internal
-from dohost.storage.connection import Row
+from dohost.storage.coercion import text_of, well_formed
+from dohost.storage.connection import SQL_BYTES_MAX, Row
 from dohost.storage.database import Database
 from dohost.storage.failures import WRONG_BINDINGS
-from dohost.storage.sql_cursor import SqlStorageCursor
+from dohost.storage.sql_cursor import NOT_UTF8, SqlStorageCursor
 from dohost.storage.transaction import Transactions
 
 CURSORS_MAX = 64
@@ -29,6 +30,7 @@ NOT_ENABLED = (
     "SQL is not enabled for this Durable Object class. To enable it, change `new_classes` to "
     "`new_sqlite_classes` within the 'migrations' field in your wrangler.jsonc or wrangler.toml file."
 )
+STATEMENT_TOO_LONG = "statement too long: SQLITE_TOOBIG"
 NO_STATEMENT = "SQL code did not contain a statement."
 ONLY_LAST_HAS_PARAMETERS = (
     "When executing multiple SQL statements in a single call, only the last statement can have "
@@ -44,6 +46,9 @@ _BINDINGS_MAX = 100
 _PRAGMA_SET = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*pragma\s+(?:main\s*\.\s*)?(\w+)\s*[=(]", re.IGNORECASE | re.DOTALL
 )
+# SQLite passes over a statement without text between two semicolons.
+_EMPTY_END = re.compile(r";\s*;$")
+_HAS_RESULTS = re.compile(r"\breturning\b|^\W*pragma\b", re.IGNORECASE)
 _UPDATE_OR_DELETE = re.compile(r"\s*(?:update|delete)\b", re.IGNORECASE)
 _NEAR_LIMIT = re.compile(r'near "(?:limit|order)"', re.IGNORECASE)
 
@@ -84,15 +89,17 @@ class SqlStorage:
         the authorizer refuses; statements before the failing one keep their effect.
         """
         self._check()
-        if not isinstance(query, str):
-            raise JsTypeError("sql.exec() takes the SQL text as its first argument.")
-        text = _well_formed(query).rstrip(_WHITESPACE)
+        text = text_of(query, "The SQL text").rstrip(_WHITESPACE)
         bound = tuple([_bound(value) for value in bindings])
         execution = _Execution(self._database, self._transactions, text, bound)
         try:
             cursor = execution.run()
         except apsw.Error as error:
             raise self._failure(error, execution) from error
+        except UnicodeDecodeError as error:
+            raise JsException(NOT_UTF8) from error
+        if _EMPTY_END.search(text) is not None:
+            raise JsException(NO_STATEMENT)
         if cursor.is_live:
             self._track(cursor)
         return cursor
@@ -114,6 +121,8 @@ class SqlStorage:
         if isinstance(error, apsw.BindingsError):
             return JsException(execution.bindings_problem())
         failure = self._database.failed(error)
+        if isinstance(error, apsw.TooBigError) and execution.is_too_long:
+            return JsException(STATEMENT_TOO_LONG)
         if _NEAR_LIMIT.match(failure.message) and _UPDATE_OR_DELETE.match(execution.rest):
             return JsException(NO_UPDATE_LIMIT + failure.message)
         return failure
@@ -164,6 +173,11 @@ class _Execution:
     def rest(self) -> str:
         """The text from the statement that is to run next."""
         return self._text[self._position :]
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether that text is longer than SQLite may compile."""
+        return len(self.rest.encode()) > SQL_BYTES_MAX
 
     def run(self) -> SqlStorageCursor:
         """Run all statements. Raises: apsw.Error, JsException."""
@@ -270,7 +284,7 @@ class _Execution:
         # Only after the first step: until then a cached statement has the names of an older schema.
         if first is not None:
             return tuple([column[0] for column in cursor.get_description()])
-        if not self._is_readonly and "returning" not in self._statement.lower():
+        if not self._is_readonly and _HAS_RESULTS.search(self._statement) is None:
             return ()
         return self._look_at(self._statement, self._bindings)[1]
 
@@ -302,11 +316,11 @@ def _bound(value: object) -> Binding:
     if value is None or type(value) is float:
         return value
     if isinstance(value, str):
-        return _well_formed(value)
+        return well_formed(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        if not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
+        if isinstance(value, JsBigInt) or not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
             raise JsTypeError("Cannot convert a BigInt value to a number")
         return float(value)
     if isinstance(value, float):
@@ -316,11 +330,3 @@ def _bound(value: object) -> Binding:
     if isinstance(value, tuple | bytearray):
         raise TypeError(f"{type(value)} cannot be sent over RPC.")
     raise JsTypeError(f"A value of type {type(value).__name__} can't be bound to an SQL parameter.")
-
-
-def _well_formed(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

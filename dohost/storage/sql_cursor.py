@@ -17,6 +17,7 @@ from dohost.storage.connection import Row, SQLiteValue
 from dohost.storage.database import Database
 
 NO_RESULTS = "Expected exactly one result from SQL query, but got no results."
+NOT_UTF8 = "A text in the result is not UTF-8; read it as a BLOB: CAST(… AS BLOB)."
 MULTIPLE_RESULTS = "Expected exactly one result from SQL query, but got multiple results."
 
 
@@ -141,6 +142,9 @@ class SqlStorageCursor:
             authorizer.is_user = False
             self._end()
             raise self._database.failed(error) from error
+        except UnicodeDecodeError as error:
+            self._end()
+            raise JsException(NOT_UTF8) from error
         finally:
             authorizer.is_user = False
         if row is None:
@@ -210,7 +214,7 @@ def _values(row: Row) -> list[object]:
 
 def _value(value: SQLiteValue) -> object:
     if isinstance(value, int):
-        return value if -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX else int(float(value))
+        return value if -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX else float(value)
     if isinstance(value, float):
         is_integer = value.is_integer() and -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX
         return int(value) if is_integer else value

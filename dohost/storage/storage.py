@@ -21,7 +21,9 @@ from dohost.clock import Clock
 from dohost.errors import JsException, JsTypeError
 from dohost.storage.arguments import (
     UNDEFINED,
+    UNDEFINED_VALUE,
     Options,
+    check_options,
     is_confirmed,
     key_of,
     milliseconds_of,
@@ -43,6 +45,7 @@ __all__ = ["DurableObjectStorage", "DurableObjectTransaction", "StorageHost"]
 
 Result = TypeVar("Result")
 
+OWNER = "DurableObjectStorage"
 KV_NOT_ENABLED = (
     "The storage.kv (synchronous KV) API is only available for SQLite-backed Durable Objects, but "
     "this object's namespace is not declared to use SQLite."
@@ -105,6 +108,8 @@ class DurableObjectStorage:
     ) -> Completed[object]:
         """Give the value of a key (None if it has none), or a mapping of the keys that exist."""
         self._host.check_access()
+        if options is not None:
+            check_options(options, OWNER, "get")
         if type(key) is str:
             return Completed(self._kv.get(key if key.isascii() else key_of(key)))
         if isinstance(key, list):
@@ -125,7 +130,9 @@ class DurableObjectStorage:
             return self._put_many(key, value, named)
         name = key_of(key)
         if value is UNDEFINED:
-            raise JsTypeError("put() called with undefined value.")
+            raise JsTypeError(UNDEFINED_VALUE)
+        if options is not None:
+            check_options(options, OWNER, "put")
         encoded = self._kv.encode(name, value)
         self.transactions.before_write(confirmed=is_confirmed(options, named))
         self._kv.put_encoded([(name, encoded)])
@@ -136,6 +143,7 @@ class DurableObjectStorage:
     ) -> Completed[bool] | Completed[int]:
         """Delete a key and tell whether it existed, or several and tell how many did."""
         self._host.check_access()
+        check_options(options, OWNER, "delete")
         confirmed = is_confirmed(options, named)
         if isinstance(key, list):
             keys = [key_of(each) for each in key]
@@ -151,17 +159,22 @@ class DurableObjectStorage:
         Options: start, startAfter, end, prefix, reverse, limit.
         """
         self._host.check_access()
-        return Completed(self._kv.within(range_of(options, named)))
+        check_options(options, OWNER, "list")
+        wanted = range_of(options, named)
+        self._sync_kv.make_way_for(wanted)
+        return Completed(self._kv.within(wanted))
 
     def deleteAll(self, options: Options | None = None, /, **named: object) -> Completed[None]:
         """Discard the open transaction and delete everything that the object has stored."""
         self._host.check_access()
+        check_options(options, OWNER, "deleteAll")
         if self.transactions.depth:
             raise JsException(DELETE_ALL_IN_TRANSACTION)
         if not self._database.exists:
             return NOTHING
         due_ms = self._metadata.due_ms()
         self.sql.close_cursors()
+        self._sync_kv.close_iterator()
         self._database.delete_contents()
         self._host.wrote(True)
         if self.delete_all_deletes_alarm:
@@ -182,6 +195,7 @@ class DurableObjectStorage:
     def getAlarm(self, options: Options | None = None, /, **named: object) -> Completed[int | None]:
         """Give the time of the alarm in ms, or None if none is set or its handler is running."""
         self._host.check_access()
+        check_options(options, OWNER, "getAlarm")
         return Completed(self._metadata.read_alarm_ms())
 
     def setAlarm(
@@ -189,7 +203,8 @@ class DurableObjectStorage:
     ) -> Completed[None]:
         """Set the alarm to a datetime or ms since the epoch; a past time means now."""
         self._host.check_access()
-        due_ms = milliseconds_of(due)
+        due_ms = milliseconds_of(due, OWNER)
+        check_options(options, OWNER, "setAlarm")
         if due_ms <= 0:
             raise JsTypeError("setAlarm() cannot be called with an alarm time <= 0")
         if not self._has_alarm_handler and not self.is_constructing:
@@ -203,6 +218,7 @@ class DurableObjectStorage:
     def deleteAlarm(self, options: Options | None = None, /, **named: object) -> Completed[None]:
         """Delete the alarm if one is set; does not stop a handler that is running."""
         self._host.check_access()
+        check_options(options, OWNER, "deleteAlarm")
         if self._metadata.due_ms() is not None:
             self.transactions.before_write(confirmed=is_confirmed(options, named))
             self._metadata.write_alarm_ms(None)
@@ -248,7 +264,7 @@ class DurableObjectStorage:
         Raises: JsException if the history does not reach back so far.
         """
         self._host.check_access()
-        time_s = milliseconds_of(time) // 1000
+        time_s = milliseconds_of(time, OWNER, method="getBookmarkForTime") // 1000
         if not self._database.exists:
             self.transactions.before_write()
         return Completed(self._recovery.at_time(time_s))
@@ -313,7 +329,7 @@ class DurableObjectStorage:
         self, callback: Callable[[DurableObjectTransaction], Awaitable[Result] | Result]
     ) -> Result:
         transactions = self.transactions
-        if not transactions.explicit_depth and self._database.in_transaction:
+        while not transactions.explicit_depth and self._database.in_transaction:
             await self._host.committed_so_far()
         savepoint = transactions.begin_explicit()
         txn = DurableObjectTransaction(self, savepoint)
@@ -322,8 +338,11 @@ class DurableObjectStorage:
             # inspect, not isinstance: generator-based coroutines are awaitable too.
             value: Result = await result if inspect.isawaitable(result) else result
         except BaseException:
-            txn.is_over = True
-            transactions.undo(savepoint)
+            if txn.is_rolled_back:
+                transactions.keep(savepoint)
+            else:
+                transactions.undo(savepoint)
+            txn.is_over = txn.is_rolled_back = True
             transactions.end_explicit()
             raise
         txn.is_over = True

@@ -111,6 +111,11 @@ class Transactions:
         if is_open:
             self._database.run(f"RELEASE {savepoint.name}")
 
+    def keep(self, savepoint: Savepoint) -> None:
+        """End `savepoint`, which was gone back to already: what came after that stays."""
+        if self._end(savepoint) and self._database.in_transaction:
+            self._database.run(f"RELEASE {savepoint.name}")
+
     def undo(self, savepoint: Savepoint) -> None:
         """Undo what was written since `savepoint`, and end it."""
         is_open = self._end(savepoint)

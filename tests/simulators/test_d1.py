@@ -81,7 +81,7 @@ MESSAGES = [
     ("ATTACH 'x.db' AS x", "D1_ERROR: not authorized: SQLITE_AUTH"),
     ("PRAGMA journal_mode = delete", "D1_ERROR: not authorized: SQLITE_AUTH"),
     ("CREATE TABLE _cf_x (a)", "D1_ERROR: not authorized: SQLITE_AUTH"),
-    ("SELECT zeroblob(5000000)", "D1_ERROR: string or blob too big: SQLITE_TOOBIG"),
+    ("SELECT zeroblob(9000000)", "D1_ERROR: string or blob too big: SQLITE_TOOBIG"),
 ]
 
 

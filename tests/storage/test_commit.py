@@ -265,3 +265,19 @@ async def test_a_disk_that_answers_in_time_is_not_given_up(
         await ticks()
     assert file.failures == []
     assert len(committer._unfinished) == 1
+
+
+async def test_what_was_committed_before_an_explicit_transaction_is_synced_inside_it(
+    committer: Committer,
+) -> None:
+    log: list[str] = []
+    file = File(log)
+    line = CommitLine(committer, file)
+    line.wrote()
+    assert line.take()
+    batch = line.wrote()
+    assert not line.take()  # committed, but an earlier sync is still running
+    file.is_held = True
+    line.synced(None)
+    await ticks()
+    assert batch.is_done

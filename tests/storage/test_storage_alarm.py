@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from storage_bench import StorageBench
+from workers.values import JsBigInt
 
 from dohost.errors import JsTypeError
 
@@ -37,10 +38,22 @@ async def test_a_time_at_or_before_the_epoch_is_refused(
         bench.storage.setAlarm(due)
 
 
-@pytest.mark.parametrize("due", ["soon", None, float("nan"), float("inf"), 9e15])
-async def test_what_is_no_time_is_refused(bench: StorageBench, due: int) -> None:
-    with pytest.raises(JsTypeError, match="takes a datetime or milliseconds"):
+@pytest.mark.parametrize(
+    ("due", "message"),
+    [
+        *[(due, "is not of type 'date'") for due in ("soon", None, True, JsBigInt(9), 2**60)],
+        *[(due, "not a valid Date") for due in (float("nan"), float("inf"))],
+        *[(due, "dates after 2189") for due in (9e15, 9_223_372_036_855, datetime(9999, 1, 1))],
+    ],
+)
+async def test_what_is_no_time_is_refused(bench: StorageBench, due: int, message: str) -> None:
+    with pytest.raises(JsTypeError, match=message):
         bench.storage.setAlarm(due)
+
+
+async def test_the_last_time_that_an_alarm_can_have(bench: StorageBench) -> None:
+    await bench.storage.setAlarm(9_223_372_036_854)
+    assert await bench.storage.getAlarm() == 9_223_372_036_854
 
 
 async def test_a_past_time_means_now(bench: StorageBench) -> None:

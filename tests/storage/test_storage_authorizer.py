@@ -92,7 +92,7 @@ def test_transaction_statements_point_to_the_api(bench: StorageBench, text: str)
 
 @pytest.mark.parametrize(
     "call",
-    ["sqlite_version()", "load_extension('x')", "log10(1)", "ceiling(1.5)", "power(2, 3)", "fts3_tokenizer('a')", "median(1)"],
+    ["sqlite_version()", "load_extension('x')", "log10(1)", "ceiling(1.5)", "power(2, 3)", "fts3_tokenizer('a')", "median(1)", "soundex('x')"],
 )  # fmt: skip
 def test_functions_outside_the_list_are_refused(bench: StorageBench, call: str) -> None:
     name = call.split("(")[0]
@@ -109,10 +109,6 @@ def test_functions_outside_the_list_are_refused(bench: StorageBench, call: str) 
         ("cos(0)", 1),
         ("json('[1]') -> 0", "1"),
         ("'{\"a\":2}' ->> 'a'", 2),
-        ("soundex('Robert')", "R163"),
-        ("soundex('Ashcraft')", "A226"),
-        ("soundex('')", "?000"),
-        ("soundex(NULL)", "?000"),
         ("iif(1, 2, 3)", 2),
         ("printf('%d', 3)", "3"),
         ("length(current_date)", 10),
@@ -191,10 +187,10 @@ def test_rtrees_work(bench: StorageBench) -> None:
     [
         (" UNION ALL ".join(["SELECT 1"] * 6), "too many terms in compound SELECT"),
         ("CREATE TABLE w (" + ",".join(f"c{n}" for n in range(101)) + ")", "too many columns"),
-        ("SELECT '" + "x" * 100_000 + "'", "TOOBIG"),
+        ("SELECT '" + "x" * 100_000 + "'", "statement too long: SQLITE_TOOBIG"),
         ("SELECT 'a' LIKE '" + "a" * 51 + "'", "pattern too complex"),
         ("SELECT ?101", "variable number must be between"),
-        ("SELECT zeroblob(4194305)", "TOOBIG"),
+        ("SELECT zeroblob(8388643)", "TOOBIG"),
     ],
 )
 def test_sqlites_limits_are_cloudflares(bench: StorageBench, text: str, message: str) -> None:

@@ -57,13 +57,14 @@ class KvMachine(RuleBasedStateMachine):
         limit=st.none() | st.integers(1, 3),
     )
     def check_list(self, **options: object) -> None:
-        start, end, prefix = (str(options[name] or "") for name in ("start", "end", "prefix"))
+        options = {name: value for name, value in options.items() if value is not None}
+        start, end, prefix = (str(options.get(name, "")) for name in ("start", "end", "prefix"))
         expected = [
             [key, value]
             for key, value in sorted(self.model.items(), reverse=bool(options["reverse"]))
             if key >= start and (not end or key < end) and key.startswith(prefix)
         ]
-        limit = options["limit"]
+        limit = options.get("limit")
         assert isinstance(limit, int | None)
         assert list(self.bench.storage.kv.list(options)) == expected[:limit]
 
