@@ -21,6 +21,7 @@ _INTERRUPTED = 130
 
 # Name → (module, what `--help` says).
 COMMANDS = {
+    "init": ("dohost.cli.init", "Make a project that runs, with tests."),
     "dev": ("dohost.cli.dev", "Run a local server that reloads on each save."),
     "serve": ("dohost.cli.serve", "Serve on one machine in production."),
     "check": ("dohost.cli.check", "Say what would stop this source from running."),
