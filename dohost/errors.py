@@ -21,6 +21,7 @@ STATUS = {
     "overloaded": 503,
     "storage-full": 507,
     "storage-failed": 503,
+    "outcome-unknown": 500,
     "too-many-files": 503,
     "shutting-down": 503,
     "internal": 500,
@@ -118,19 +119,27 @@ class ShuttingDown(HostError):
 
 
 class StorageFailure(HostError):
-    """A commit failed. `outcome` says whether its writes can still appear after a restart.
+    """The disk failed. `outcome` says whether the writes can still appear after a restart.
 
-    "not-applied": proven gone (disk full, constraint). "unknown": an I/O error after which SQLite's
-    log may or may not hold the transaction, so nobody may be told either way.
+    "not-applied": proven gone (`is_full`: for lack of room). "unknown": an I/O error after which SQLite's
+    log may or may not hold the transaction, so nobody may be told either way, nor to try again blindly.
     """
 
     code = "storage-failed"
     durableObjectReset = True
 
-    def __init__(self, message: str, *, outcome: Literal["unknown", "not-applied"]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        outcome: Literal["unknown", "not-applied"],
+        is_full: bool = False,
+    ) -> None:
         super().__init__(message)
         self.outcome = outcome
-        if outcome == "not-applied":
+        if outcome == "unknown":
+            self.code = "outcome-unknown"
+        elif is_full:
             self.code = "storage-full"
 
 

@@ -21,11 +21,12 @@ from workers.context import current_ctx, current_sockets
 from workers.entrypoint import DurableObjectAbort
 from workers.socket_end import Close
 
-from dohost.errors import HostError, JsException
+from dohost.errors import HostError, JsException, StorageFailure
 from dohost.gates import Batch, InputGate, OutputGate
 from dohost.objects.id import DurableObjectId
 from dohost.objects.rpc import Reply, to_remote_error
 from dohost.objects.state import DurableObjectState
+from dohost.runtime.aftermath import Aftermath
 from dohost.runtime.calls import RpcSink
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.custom_task import NEUTRAL
@@ -36,6 +37,7 @@ from dohost.runtime.sockets import ActorSockets
 from dohost.runtime.turns import Nesting, Sink, Turn, current_owner
 from dohost.storage.commit import CommitLine
 from dohost.storage.database import Database, ObjectMeta
+from dohost.storage.opening import open_object
 from dohost.storage.storage import DurableObjectStorage
 
 if TYPE_CHECKING:
@@ -74,17 +76,24 @@ class Actor:
         self._holds = 0
         self._on_reset: list[Callable[[BaseException], None]] = []
         self._thread_id = threading.get_ident()
-        self._is_recorded = False
+        # A new file is known to the catalog once it is durable, and not before.
+        self._must_record = object_class.is_unrecorded(self.key.object_id)
         meta = ObjectMeta(
             unique_key=object_class.unique_key, object_id=self.key.object_id, name=object_id.name
         )
-        self.database = Database(
-            object_class.file_of(self.key.object_id),
-            meta,
-            strict=parts.is_strict,
-            clock=parts.clock,
-            history=parts.history,
+        path = object_class.file_of(self.key.object_id)
+        aftermath = object_class.aftermaths.of(self.key.object_id)
+        if aftermath is not None:
+            aftermath.deal_with(path)
+        self.database = open_object(
+            path,
+            lambda: Database(
+                path, meta, strict=parts.is_strict, clock=parts.clock, history=parts.history
+            ),
+            is_recorded=lambda: parts.catalog.knows(self.key),
         )
+        if self.database.is_begun_anew:
+            parts.log.event("object.unfinished", level="warn", object=repr(self), file=str(path))
         self.line = CommitLine(parts.committer, self)
         self.storage = DurableObjectStorage(
             self.database,
@@ -94,13 +103,18 @@ class Actor:
             has_alarm_handler=object_class.alarm is not None,
         )
         self.storage.delete_all_deletes_alarm = object_class.delete_all_deletes_alarm
-        parts.alarms.found(self.key, self.storage.alarm_due_ms())
         self.state = DurableObjectState(self, object_id, self.storage, object_class.exports)
         self.context: contextvars.Context = object_class.context.copy()
         self.context.run(current_owner.set, self)
         self.context.run(current_ctx.set, self.state)
         self.sockets = ActorSockets(self, replies_to_close=object_class.replies_to_close)
         self.context.run(current_sockets.set, self.sockets)
+        if aftermath is not None:
+            object_class.aftermaths.dealt_with(self.key.object_id)
+        # The file is the truth; nothing leaves before it is durable and the index knows of it, too.
+        is_behind = parts.alarms.is_behind(self.key.address, self.storage.take_alarm_change()[1])
+        if is_behind or (aftermath is not None and self.database.exists):
+            self.wrote(True)
 
     def __repr__(self) -> str:
         status = "reset" if self.broken else "evicted" if self.is_evicted else "running"
@@ -193,6 +207,8 @@ class Actor:
         self.broken = error
         self.object_class.forget(self)
         self.database.rollback()
+        if self.line.is_in_log:
+            self.object_class.aftermaths.note(self.key.object_id, Aftermath.unsynced)
         self.line.discard_open(error)
         self.gate.break_with(error)
         for turn in tuple(self.turns):
@@ -322,17 +338,15 @@ class Actor:
         if parts.faults is not None:
             parts.faults.before_commit(self.key)
         self.database.commit()
-        requirement: asyncio.Future[None] | None = None
-        if not self._is_recorded and self.database.created_now:
-            created_ms = parts.clock.realtime_ns() // 1_000_000
-            requirement = parts.catalog.add_object(self.key, created_ms=created_ms)
-        self._is_recorded = True
+        if self.database.created_now:
+            self._must_record = True
+        alarms = parts.alarms
         is_changed, due_ms = self.storage.take_alarm_change()
-        if is_changed:
-            batch = self.line.latest()
-            assert batch is not None, "a commit belongs to a batch"
-            requirement = parts.alarms.changed(self.key, due_ms, batch) or requirement
-        return requirement
+        if not is_changed and not alarms.is_behind(self.key.address, due_ms):
+            return None
+        batch = self.line.latest()
+        assert batch is not None, "a commit belongs to a batch"
+        return alarms.changed(self.key, due_ms, batch)
 
     def sync(self) -> None:
         """Block until what was committed is on the disk; in a thread or on the loop."""
@@ -344,15 +358,25 @@ class Actor:
 
     @property
     def is_held(self) -> bool:
-        return self.database.commits_held > 0
+        # A batch without a transaction (an instance that begins with a sync) has nothing to hold.
+        return self.database.commits_held > 0 and self.database.in_transaction
 
-    def after_sync(self) -> None:
-        """Follow up a durable commit: keep the log short."""
+    def after_sync(self) -> asyncio.Future[None] | None:
+        """Follow up a durable commit: keep the log short, and have a new file recorded."""
+        parts = self.object_class.parts
         if not self.is_evicted and self.broken is None:
-            self.object_class.parts.checkpointer.after_commit(self)
+            parts.checkpointer.after_commit(self)
+        if not self._must_record:
+            return None
+        self._must_record = False
+        return self.object_class.record(self.key)
 
     def commit_failed(self, error: BaseException) -> None:
         """Reset: what this instance remembers is not what the file holds."""
+        if isinstance(error, StorageFailure) and error.outcome == "unknown":
+            is_new = self.database.created_now
+            aftermath = Aftermath.unfinished if is_new else Aftermath.sync_failed
+            self.object_class.aftermaths.note(self.key.object_id, aftermath)
         self.reset(error)
 
     def _schedule(self, callback: Callable[[], object]) -> None:

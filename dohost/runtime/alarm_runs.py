@@ -29,23 +29,23 @@ class AlarmRuns:
         if object_class is None:
             # Its class is not in the configuration now; the alarm stays for when it is again.
             return AlarmOutcome(AlarmEnd.host_failed)
+        reply = Reply(loop=self._parts.loop)
         try:
             actor = object_class.actor(DurableObjectId(key.object_id, name=key.name))
+            run = AlarmRun(actor, attempt, now_ms=self._parts.clock.realtime_ns() // 1_000_000)
+            actor.deliver(run.entry, _AlarmSink(actor, reply))
         except HostError as error:
             # The file can't be trusted or opened now; the alarm stays for when it can.
-            self._log_failure(key.object_id, error)
+            self._log_failure(key, error)
             return AlarmOutcome(AlarmEnd.host_failed)
-        run = AlarmRun(actor, attempt, now_ms=self._parts.clock.realtime_ns() // 1_000_000)
-        reply = Reply(loop=self._parts.loop)
         limit = self._parts.loop.call_later(RUN_MAX_S, _end_overlong, actor)
-        actor.deliver(run.entry, _AlarmSink(actor, reply))
         try:
             await reply
         except HostError as error:
-            self._log_failure(repr(actor), error)
+            self._log_failure(key, error)
             return AlarmOutcome(AlarmEnd.host_failed)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is retried
-            self._log_failure(repr(actor), error)
+            self._log_failure(key, error)
             return AlarmOutcome(AlarmEnd.abandoned if actor.abandons_alarm else AlarmEnd.failed)
         finally:
             limit.cancel()
@@ -64,7 +64,8 @@ class AlarmRuns:
         actor.deliver(delete, _AlarmSink(actor, reply))
         await reply
 
-    def _log_failure(self, label: str, error: BaseException) -> None:
+    def _log_failure(self, key: ObjectKey, error: BaseException) -> None:
+        label = f"{key.unique_key}/{key.name or key.object_id}"
         self._parts.log.event("alarm.failed", level="error", object=label, error=str(error))
 
 

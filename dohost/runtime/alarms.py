@@ -22,6 +22,7 @@ from typing import Protocol
 import msgspec
 
 from dohost.clock import Clock, Entropy
+from dohost.errors import HostError
 from dohost.gates import Batch
 from dohost.runtime.catalog import Catalog, ObjectKey
 from dohost.runtime.tasks import spawn
@@ -74,7 +75,7 @@ class AlarmRunner(Protocol):
 
 
 class _Entry:
-    __slots__ = ("attempt", "due_ms", "fire_at_ms", "key", "version")
+    __slots__ = ("attempt", "due_ms", "fire_at_ms", "indexing", "key", "version", "version_run")
 
     def __init__(self, key: ObjectKey, due_ms: int) -> None:
         self.key = key
@@ -82,6 +83,9 @@ class _Entry:
         self.fire_at_ms = due_ms
         self.attempt = 0
         self.version = 0
+        self.version_run = 0
+        # Until the catalog has it: the write that is under way, or that has failed.
+        self.indexing: asyncio.Future[None] | None = None
 
 
 Address = tuple[str, str]
@@ -152,15 +156,20 @@ class AlarmScheduler:
         entry = self._entries.get(address)
         return None if entry is None else entry.due_ms
 
+    def is_behind(self, address: Address, due_ms: int | None) -> bool:
+        """Return whether the index would miss an alarm that the object's own file has."""
+        if due_ms is None:
+            return False
+        entry = self._entries.get(address)
+        return entry is None or due_ms < entry.due_ms or entry.indexing is not None
+
     def changed(
         self, key: ObjectKey, due_ms: int | None, batch: Batch
     ) -> asyncio.Future[None] | None:
         """Take a committed change; return what must be durable before it is acknowledged, if anything."""
+        if due_ms is not None and self.is_behind(key.address, due_ms):
+            return self._index(key, due_ms)
         entry = self._entries.get(key.address)
-        if due_ms is not None and (entry is None or due_ms < entry.due_ms):
-            self._put(key, due_ms)
-            self._arm()
-            return self._catalog.set_alarm(key, due_ms)
         if entry is None:
             return None
         self._versions += 1
@@ -171,17 +180,12 @@ class AlarmScheduler:
         return None
 
     def found(self, key: ObjectKey, due_ms: int | None) -> None:
-        """Take what an object's file says when it starts: its file may have been put back or brought in.
+        """Take what a file says that was put back or brought in.
 
         An index that is too early, or of no alarm at all, is corrected when it fires.
         """
-        if due_ms is None:
-            return
-        entry = self._entries.get(key.address)
-        if entry is None or due_ms < entry.due_ms:
-            self._put(key, due_ms)
-            self._catalog.set_alarm(key, due_ms)
-            self._arm()
+        if due_ms is not None and self.is_behind(key.address, due_ms):
+            self._index(key, due_ms)
 
     def forget_object(self, key: ObjectKey) -> None:
         """Drop the alarm of an object that is gone."""
@@ -210,6 +214,27 @@ class AlarmScheduler:
         entry = self._entries.get(address)
         return entry is None or entry.fire_at_ms != fire_at_ms or address in self._running
 
+    def _index(self, key: ObjectKey, due_ms: int) -> asyncio.Future[None]:
+        entry = self._entries.get(key.address)
+        if entry is not None and entry.due_ms <= due_ms:
+            running = entry.indexing
+            if running is not None and not running.done():
+                # A deletion that is on its way is older than this, and must not be followed any more.
+                self._versions += 1
+                entry.version = self._versions
+                return running
+        self._put(key, due_ms)
+        self._arm()
+        entry = self._entries[key.address]
+        entry.indexing = durable = self._catalog.set_alarm(key, due_ms)
+
+        def done(future: asyncio.Future[None]) -> None:
+            if future.exception() is None:
+                entry.indexing = None
+
+        durable.add_done_callback(done)
+        return durable
+
     def _settle(self, key: ObjectKey, due_ms: int | None, version: int) -> None:
         """Follow a durable change to a later time or to none, unless a newer one is on its way."""
         entry = self._entries.get(key.address)
@@ -237,8 +262,19 @@ class AlarmScheduler:
             wait_s = (self._heap[0][0] - self._now_ms()) / 1000
             self._timer = self._loop.call_later(min(max(wait_s, 0.0), SLEEP_MAX_S), self.poll)
 
+    async def _give_up(self, runner: AlarmRunner, entry: _Entry) -> None:
+        """Delete the alarm, from the file first."""
+        try:
+            await runner.give_up_alarm(entry.key, entry.due_ms)
+        except HostError:
+            # The file still has it, so it has to be tried again: gone from here is not gone.
+            self._retry(entry, entry.attempt)
+        else:
+            self._forget(entry)
+
     async def _run(self, runner: AlarmRunner, entry: _Entry) -> None:
         address = entry.key.address
+        entry.version_run = entry.version
         try:
             outcome = await runner.run_alarm(entry.key, entry.attempt)
         finally:
@@ -271,11 +307,9 @@ class AlarmScheduler:
                     object=entry.key.object_id,
                     runs=RETRIES_MAX + 1,
                 )
-                await runner.give_up_alarm(entry.key, entry.due_ms)
-                self._forget(entry)
+                await self._give_up(runner, entry)
             case AlarmEnd.abandoned:
-                await runner.give_up_alarm(entry.key, entry.due_ms)
-                self._forget(entry)
+                await self._give_up(runner, entry)
             case AlarmEnd.failed:
                 self._retry(entry, entry.attempt)
                 entry.attempt += 1
@@ -296,6 +330,12 @@ class AlarmScheduler:
         self._arm()
 
     def _forget(self, entry: _Entry) -> None:
+        if entry.version != entry.version_run:
+            # It was set anew behind the run's back and that is not durable yet: the file will tell.
+            entry.fire_at_ms = self._now_ms()
+            heapq.heappush(self._heap, (entry.fire_at_ms, entry.key.address))
+            self._arm()
+            return
         if self._entries.get(entry.key.address) is entry:
             del self._entries[entry.key.address]
             self._catalog.clear_alarm(entry.key)

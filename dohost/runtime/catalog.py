@@ -2,7 +2,8 @@
 
 `<persist>/catalog.sqlite`, through aiosqlite (its fsyncs belong in a thread, and an object's file is
 never opened by this library). An object's row is durable before the object's first acknowledged
-write. Its alarm's due time is durable here before anything that depends on `setAlarm` leaves the
+write, and written after its file is durable: so a damaged file that is not known here has never
+acknowledged anything. Its alarm's due time is durable here before anything that depends on `setAlarm` leaves the
 object, so a restart needs no scan of files: the index is never later than the object's own alarm,
 which is the truth; an index that is too early is corrected when the object starts.
 
@@ -12,12 +13,15 @@ Changes that arrive while a transaction is written share the next one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 from types import TracebackType
 
 import aiosqlite
 import msgspec
 
+from dohost.errors import StorageFailure
 from dohost.runtime.tasks import spawn
 
 SCHEMA = (
@@ -36,6 +40,7 @@ SET_ALARM = (
     "INSERT INTO alarms (unique_key, object_id, name, due_ms) VALUES (?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, name = coalesce(excluded.name, name)"
 )
+KNOWS_OBJECT = "SELECT 1 FROM objects WHERE unique_key = ? AND object_id = ?"
 CLEAR_ALARM = "DELETE FROM alarms WHERE unique_key = ? AND object_id = ?"
 
 FORGET_OBJECT = "DELETE FROM objects WHERE unique_key = ? AND object_id = ?"
@@ -147,6 +152,20 @@ class Catalog:
         )
         return [ObjectKey(row[0], row[1], row[2]) for row in rows]
 
+    def knows(self, key: ObjectKey) -> bool:
+        """Return whether the object is recorded; blocks, for the rare case of a damaged file.
+
+        Raises: StorageFailure.
+        """
+        try:
+            with contextlib.closing(sqlite3.connect(self._path)) as connection:
+                found = connection.execute(KNOWS_OBJECT, key.address).fetchone()
+        except sqlite3.Error as error:
+            raise StorageFailure(
+                f"{self._path} could not be read ({error})", outcome="not-applied"
+            ) from error
+        return found is not None
+
     def add_object(self, key: ObjectKey, *, created_ms: int) -> asyncio.Future[None]:
         """Record that `key` exists; the future is done when that is durable."""
         changes = self._next()
@@ -215,7 +234,13 @@ class Catalog:
                 try:
                     await self._transact(changes)
                 except (aiosqlite.Error, OSError) as error:
-                    changes.durable.set_exception(error)
+                    failure = StorageFailure(
+                        f"{self._path} could not be written ({error}); whether what was to be "
+                        "recorded there survives a restart is unknown",
+                        outcome="unknown",
+                    )
+                    failure.__cause__ = error
+                    changes.durable.set_exception(failure)
                 else:
                     changes.durable.set_result(None)
         finally:
@@ -227,10 +252,12 @@ class Catalog:
         try:
             for sql, rows in changes.statements():
                 await self._connection.executemany(sql, rows)
+            await self._connection.execute("COMMIT")
         except BaseException:
-            await self._connection.execute("ROLLBACK")
+            # SQLite may have rolled back by itself; a transaction left open would fail every later one.
+            if self._connection.in_transaction:
+                await self._connection.execute("ROLLBACK")
             raise
-        await self._connection.execute("COMMIT")
 
 
 def _retrieve(future: asyncio.Future[None]) -> None:

@@ -2,13 +2,13 @@
 
 `start` takes the data directory and brings alarms back; `load` runs new code beside the old and swaps
 only if nothing is wrong with it, so the last good code always serves; `drain` finishes what was begun,
-closes every file and gives the directory free. Outbound HTTP comes in as a `Fetcher`; the host knows
-no server.
+closes every file and gives the directory free. Outbound HTTP comes in as a `Fetcher`; no server is known.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -110,7 +110,8 @@ class Host:
         options = self.options
         # First of all: a directory of a newer format is not even locked.
         self._layout = read_layout(options.persist)
-        self._lock.acquire(info)
+        if not self._lock.acquire(info):
+            await asyncio.to_thread(os.sync)  # What a crashed process left may not be on the disk.
         loop = asyncio.get_running_loop()
         loop.set_task_factory(make_task)  # type: ignore[arg-type] # a Turn is a task by protocol
         catalog = Catalog(options.persist / "catalog.sqlite", loop)
@@ -212,6 +213,7 @@ class Host:
             for actor in tuple(object_class.actors.values()):
                 if not actor.evict_if_idle():
                     actor.reset(JsException("The server stopped while this call was running."))
+            object_class.settle()
         await parts.alarms.stop()
         await self.resources.close()
         _unload([*self._retired, *self._generations.values()])

@@ -1,7 +1,8 @@
 """One process per data directory: an exclusive lock on an open file, never a pid file.
 
 The kernel drops the lock with the process, also after `kill -9`, so a stale file blocks nobody. The
-file's text says who holds it and how the command line reaches that process.
+file's text says who holds it and how the command line reaches that process. A clean end empties it, so
+text that is found there tells that the process before this one crashed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from dohost.errors import CallerError, DataDirLocked
+from dohost.storage.directories import make_directory
 
 LOCK_NAME = "dohost.lock"
 
@@ -32,10 +34,13 @@ class DataDirLock:
         self._path = persist / LOCK_NAME
         self._fd: int | None = None
 
-    def acquire(self, info: LockInfo) -> None:
-        """Take the lock at once, or raise `DataDirLocked` naming the process that has it."""
+    def acquire(self, info: LockInfo) -> bool:
+        """Take the lock at once; return whether the last holder ended cleanly.
+
+        Raises: DataDirLocked naming the process that has it; CallerError.
+        """
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_directory(self._path.parent)
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise CallerError(
@@ -55,7 +60,9 @@ class DataDirLock:
                 "Stop it, or give this one a directory of its own with --persist-to DIR."
             ) from error
         self._fd = fd
+        was_released = os.fstat(fd).st_size == 0
         self.describe(info)
+        return was_released
 
     def describe(self, info: LockInfo) -> None:
         """Write who holds the lock; called again when the URL is known."""

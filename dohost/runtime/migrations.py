@@ -21,7 +21,7 @@ import msgspec
 from dohost.config import Migration, WorkerConfig
 from dohost.errors import UserCodeError
 from dohost.runtime.layout import Layout
-from dohost.storage.durable_file import sync_directory
+from dohost.storage.directories import sync_directory
 
 BACKUPS = "backups"
 _UNFIT_FOR_A_NAME = re.compile(r"[^A-Za-z0-9_.-]")

@@ -23,11 +23,13 @@ from workers.socket_end import Close
 from dohost.clock import Clock, Entropy
 from dohost.errors import (
     DataCloneError,
+    DohostError,
     HostError,
     JsException,
     JsTypeError,
     Overloaded,
     Quarantined,
+    StorageFailure,
 )
 from dohost.gates import Batch
 from dohost.objects.id import DurableObjectId, IdFactory
@@ -36,9 +38,10 @@ from dohost.objects.rpc import Method, Reply, method_table, refuse_method, to_re
 from dohost.objects.state import DurableObjectState
 from dohost.objects.stub import DurableObjectStub
 from dohost.runtime.actor import CLOSED_FOR_UPDATE, CODE_UPDATED, Actor
+from dohost.runtime.aftermath import Aftermaths
 from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.calls import FetchCall, LendingCall, RpcCall, copy_arguments
-from dohost.runtime.catalog import Catalog
+from dohost.runtime.catalog import Catalog, ObjectKey
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.cuts import Cuts
 from dohost.runtime.faults import Faults
@@ -109,7 +112,9 @@ class ObjectClass:
         self.namespace = DurableObjectNamespace(self.ids, stubs_call, label=class_name)
         self.actors: dict[str, Actor] = {}
         self._hibernations: dict[str, Hibernation] = {}
+        self.aftermaths = Aftermaths()
         self._unsettled: dict[str, Batch] = {}
+        self._unrecorded: set[str] = set()
         self._end: HostError | None = None
         self._closed: dict[str, HostError] = {}
         # Actors that run old code and end as soon as they are idle, with the events that wait for that.
@@ -182,6 +187,37 @@ class ObjectClass:
             if unsettled is not None:
                 actor.follow(unsettled)
         return actor
+
+    def record(self, key: ObjectKey) -> asyncio.Future[None]:
+        """Have a new object's file recorded in the catalog; the future is done when it is durable."""
+        created_ms = self.parts.clock.realtime_ns() // 1_000_000
+        durable = self.parts.catalog.add_object(key, created_ms=created_ms)
+        self._unrecorded.add(key.object_id)
+
+        def done(future: asyncio.Future[None]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                self._unrecorded.discard(key.object_id)
+
+        durable.add_done_callback(done)
+        return durable
+
+    def settle(self) -> None:
+        """Deal with what instances that ended badly left behind, as the last act; blocks.
+
+        The next process would know nothing of it.
+        """
+        for object_id, aftermath in self.aftermaths.outstanding():
+            path = self.file_of(object_id)
+            try:
+                aftermath.deal_with(path)
+            except StorageFailure as error:
+                self.parts.log.event(
+                    "object.unsettled", level="error", file=str(path), error=str(error)
+                )
+
+    def is_unrecorded(self, object_id: str) -> bool:
+        """Return whether recording the object's file has not succeeded yet."""
+        return object_id in self._unrecorded
 
     def unsettled(self, object_id: str, batch: Batch) -> None:
         """Note that an instance ended while its last commit was being synced."""
@@ -322,7 +358,7 @@ class ObjectClass:
         if type(actor) is not Actor or actor.is_evicted:
             try:
                 actor = self.actor(stub.id)
-            except HostError as error:
+            except DohostError as error:
                 # Quarantined, or no descriptor left: this object's answer, not a reset of anything.
                 call.reply.reject(error)
                 return

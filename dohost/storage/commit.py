@@ -6,9 +6,10 @@ synced inline, everything else in threads, where commits that arrive meanwhile s
 So a busy object pays one fsync for many requests, and nothing leaves before its fsync.
 
 A `CommitLine` belongs to one object. Its writes go open → committed → syncing → durable; while one
-sync runs, later commits collect for the next. An I/O error ends the line: after a failed fsync nobody
-knows what is on the disk, so nothing is retried, the batch fails, and the owner drops the instance. So
-it does if the disk has not answered after 30 s, though the sync goes on.
+sync runs, later commits collect for the next. A batch is done when its own sync is, what else it
+requires (the catalog), *and* every batch before it: an output names the last batch only. An I/O error ends
+the line: after a failed sync nobody knows what is on the disk, so nothing is retried, the batch fails,
+and the owner drops the instance. So it does if the disk has not answered after 30 s, though the sync goes on.
 
 This file knows nothing of gates' users or SQL; the database and the catalog come in as `Participant`.
 """
@@ -52,8 +53,8 @@ class Participant(Protocol):
         """Whether an explicit transaction is open, which commits when its own code says so."""
         ...
 
-    def after_sync(self) -> None:
-        """Run what follows a durable commit (checkpoints); on the loop."""
+    def after_sync(self) -> asyncio.Future[None] | None:
+        """Run what follows a sync, on the loop; return what must be durable after the file, if anything."""
         ...
 
     def commit_failed(self, error: BaseException) -> None:
@@ -64,32 +65,43 @@ class Participant(Protocol):
 class _Commit(Batch):
     """A batch with the things that must be durable before it is: its own sync, and requirements."""
 
-    __slots__ = ("due_s", "failure", "is_committed", "parts")
+    __slots__ = ("due_s", "failure", "is_committed", "is_in_log", "parts")
 
     def __init__(self) -> None:
         super().__init__()
         self.parts = 1
         self.due_s = 0.0
-        self.is_committed = False
         self.failure: BaseException | None = None
+        # All that was written so far is committed.
+        self.is_committed = False
+        # Some of it is in the log already, though its sync has not begun.
+        self.is_in_log = False
 
 
 class CommitLine:
     """The commits of one object, in order."""
 
-    __slots__ = ("_committer", "_is_scheduled", "_open", "_participant", "_syncing")
+    __slots__ = ("_committer", "_is_scheduled", "_last", "_open", "_participant", "_syncing")
 
     def __init__(self, committer: Committer, participant: Participant) -> None:
         self._committer = committer
         self._participant = participant
         self._open: _Commit | None = None
         self._syncing: _Commit | None = None
+        # The newest batch that left `_open`; it may still wait for what it requires.
+        self._last: _Commit | None = None
         self._is_scheduled = False
 
     @property
     def is_clean(self) -> bool:
         """Whether everything written is durable."""
-        return self._open is None and self._syncing is None
+        return self._open is None and (self._last is None or self._last.is_done)
+
+    @property
+    def is_in_log(self) -> bool:
+        """Whether something is committed that is not durable yet."""
+        is_waiting = self._last is not None and not self._last.is_done
+        return is_waiting or (self._open is not None and self._open.is_in_log)
 
     @property
     def is_sync_heavy(self) -> bool:
@@ -113,7 +125,10 @@ class CommitLine:
 
     def latest(self) -> Batch | None:
         """Return the newest batch that is not durable yet."""
-        return self._open or self._syncing
+        if self._open is not None:
+            return self._open
+        last = self._last
+        return None if last is None or last.is_done else last
 
     def discard_open(self, error: BaseException) -> None:
         """Fail the writes that are not committed: their transaction was rolled back."""
@@ -135,6 +150,7 @@ class CommitLine:
             # The running sync may or may not cover this commit; the next one will.
             return False
         self._open = None
+        self._follow(batch)
         self._syncing = batch
         return True
 
@@ -147,7 +163,7 @@ class CommitLine:
             return False
         if requirement is not None:
             self._hold(batch, requirement)
-        batch.is_committed = True
+        batch.is_committed = batch.is_in_log = True
         return True
 
     def syncing(self) -> _Commit:
@@ -182,24 +198,32 @@ class CommitLine:
         assert batch is not None, "a sync that ended was started by take()"
         if error is not None:
             batch.failure = error
+        else:
+            requirement = self._participant.after_sync()
+            if requirement is not None:
+                self._hold(batch, requirement)
         if self._open is not None:
             self.flush_soon()
         self._part_done(batch)
-        if error is None:
-            self._participant.after_sync()
+
+    def _follow(self, batch: _Commit) -> None:
+        """Let `batch` be done after the one before it, and fail with it."""
+        previous, self._last = self._last, batch
+        if previous is not None and not previous.is_done:
+            batch.parts += 1
+            previous.add_callback(lambda error: self._part_done(batch, error))
 
     def _hold(self, batch: _Commit, requirement: asyncio.Future[None]) -> None:
         batch.parts += 1
 
         def done(future: asyncio.Future[None]) -> None:
-            error = None if future.cancelled() else future.exception()
-            if error is not None:
-                batch.failure = error
-            self._part_done(batch)
+            self._part_done(batch, None if future.cancelled() else future.exception())
 
         requirement.add_done_callback(done)
 
-    def _part_done(self, batch: _Commit) -> None:
+    def _part_done(self, batch: _Commit, error: BaseException | None = None) -> None:
+        if error is not None and batch.failure is None:
+            batch.failure = error
         batch.parts -= 1
         if batch.parts:
             return
@@ -209,6 +233,10 @@ class CommitLine:
 
     def _fail(self, error: BaseException) -> None:
         batch, self._open = self._open, None
+        if batch is not None and batch.is_in_log:
+            # An earlier commit of the batch did succeed, so its writes can't be called undone.
+            failure = StorageFailure(str(error), outcome="unknown")
+            failure.__cause__, error = error, failure
         self._participant.commit_failed(error)
         if batch is not None:
             batch.finish(error)

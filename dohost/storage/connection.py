@@ -7,13 +7,11 @@ eviction slow), which also leaves the -wal file in place for the next start.
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 import apsw
 
-from dohost.errors import Quarantined, StorageFailure, TooManyFiles
+from dohost.errors import StorageFailure
 
 SQLiteValue = str | int | float | bytes | None
 Row = tuple[SQLiteValue, ...]
@@ -48,13 +46,8 @@ SETTINGS = (
 
 
 def open_file(path: Path) -> apsw.Connection:
-    """Open an existing file without reading it. Raises: TooManyFiles, Quarantined."""
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    except apsw.CantOpenError as error:
-        if is_out_of_descriptors():
-            raise TooManyFiles(f"no file descriptor left to open {path}") from error
-        raise Quarantined(f"{path} can't be opened: {error}") from error
+    """Open an existing file without reading it. Raises: apsw.Error."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.wal_autocheckpoint(0)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     return connection
@@ -80,12 +73,3 @@ def use_wal(connection: apsw.Connection, path: Path) -> None:
 def sqlite_version() -> str:
     """Return the version of the SQLite that holds the objects."""
     return apsw.sqlite_lib_version()
-
-
-def is_out_of_descriptors() -> bool:
-    """Whether the process or machine can't open one more file."""
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-    except OSError as error:
-        return error.errno in (errno.EMFILE, errno.ENFILE)
-    return False

@@ -22,7 +22,7 @@ import msgspec
 from dohost.errors import CallerError, HostError, StorageFailure
 from dohost.storage import schema
 from dohost.storage.connection import open_file
-from dohost.storage.durable_file import sync_directory
+from dohost.storage.directories import sync_directory
 from dohost.storage.failures import message_of
 from dohost.storage.history import main_file
 from dohost.storage.integrity import is_damage

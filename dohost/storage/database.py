@@ -23,24 +23,20 @@ import apsw
 from dohost.clock import Clock, SystemClock
 from dohost.errors import (
     DohostError,
-    HostError,
     JsException,
-    Quarantined,
     StorageFailure,
-    TooManyFiles,
 )
 from dohost.storage import schema
 from dohost.storage.authorizer import Authorizer
 from dohost.storage.checkpoint import copy_in_thread, copy_tail
-from dohost.storage.connection import (
-    Row,
-    SQLiteValue,
-    is_out_of_descriptors,
-    open_file,
-    set_up,
-    use_wal,
+from dohost.storage.connection import Row, SQLiteValue, open_file, set_up, use_wal
+from dohost.storage.failures import (
+    constraints_violated,
+    failed_to_open,
+    failed_to_read,
+    message_of,
+    translate,
 )
-from dohost.storage.failures import constraints_violated, message_of, translate
 from dohost.storage.files import ObjectFiles
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.storage.integrity import check_files, check_lone_log, is_damage, quarantine
@@ -63,7 +59,11 @@ PAGE_BYTES = 4096
 
 
 class Database:
-    """The file of one object. Raises Quarantined at once if the file exists and can't be trusted."""
+    """The file of one object.
+
+    Raises at once, if the file exists: Quarantined if it can't be trusted, StorageFailure or TooManyFiles
+    if it can't be opened now.
+    """
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class Database:
         self.is_strict = strict
         self.authorizer = Authorizer()
         self.exists = False
+        self.is_begun_anew = False
         self.in_transaction = False
         self.is_closed = False
         self.wal_pages = 0
@@ -118,7 +119,7 @@ class Database:
     def begin(self) -> None:
         """Open the implicit transaction if none is open; creates the file if there is none.
 
-        Raises: Quarantined, StorageFailure or TooManyFiles if there is no file and none can be made.
+        Raises: StorageFailure or TooManyFiles if there is no file and none can be made.
         """
         if self.in_transaction:
             return
@@ -132,7 +133,7 @@ class Database:
             self._believe(schema.COMPLETE)
 
     def ensure_file(self) -> None:
-        """Create the file if there is none. Raises: Quarantined, StorageFailure, TooManyFiles."""
+        """Create the file if there is none. Raises: StorageFailure, TooManyFiles."""
         if self._connection is None:
             self._create()
 
@@ -154,7 +155,7 @@ class Database:
             raise constraints_violated(error) from error
         except apsw.FullError as error:
             self.rollback()
-            raise StorageFailure(message_of(error), outcome="not-applied") from error
+            raise StorageFailure(message_of(error), outcome="not-applied", is_full=True) from error
         except apsw.Error as error:
             self.rollback()
             if is_damage(error):
@@ -317,7 +318,11 @@ class Database:
     def _create(self) -> None:
         check_lone_log(self.path)
         self._files.create(schema.image())
-        self._connect()
+        try:
+            self._connect()
+        except apsw.Error as error:
+            self._files.discard()
+            raise failed_to_open(self.path, error) from error
 
     def _open_existing(self) -> None:
         try:
@@ -326,23 +331,26 @@ class Database:
                 carry_out(self.path, now_s=self._now_s())
             self._connect()
         except apsw.Error as error:
-            self.close()
-            if is_out_of_descriptors():
-                raise TooManyFiles(f"no file descriptor left to open {self.path}") from error
-            raise Quarantined(f"{self.path} is damaged: {message_of(error)}") from error
-        except HostError:
-            self.close()
-            raise
+            raise failed_to_open(self.path, error) from error
+        except OSError as error:
+            raise failed_to_read(self.path, error) from error
 
     def _connect(self) -> None:
-        self._connection = connection = open_file(self.path)
+        """Open, look and set up: all of it, or nothing of it counts. Raises: apsw.Error, Quarantined."""
+        connection = open_file(self.path)
         self._cursor = connection.cursor()
-        self._inventory = schema.inspect(self._rows, self._meta, self.path)
-        self._believe(self._inventory)
-        set_up(connection, strict=self.is_strict)
-        use_wal(connection, self.path)
+        try:
+            inventory = schema.inspect(self._rows, self._meta, self.path)
+            set_up(connection, strict=self.is_strict)
+            use_wal(connection, self.path)
+        except BaseException:
+            connection.close(True)
+            raise
+        self._inventory = inventory
+        self._believe(inventory)
         connection.authorizer = self.authorizer
         connection.set_wal_hook(self._note_log)
+        self._connection = connection
         self.exists = True
 
     def _believe(self, inventory: schema.Inventory) -> None:

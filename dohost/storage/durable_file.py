@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dohost.storage.directories import sync_directory
+
 
 def write_durably(path: Path, content: bytes) -> None:
     """Replace the file at `path`; when this returns, the new content survives a power cut."""
@@ -16,12 +18,3 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
     new.replace(path)
     sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the entries of a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,9 +7,13 @@ place that knows both.
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import apsw
 
-from dohost.errors import JsException
+from dohost.errors import HostError, JsException, Quarantined, StorageFailure, TooManyFiles
 
 CONSTRAINTS_VIOLATED = (
     "Durable Object was reset and rolled back to its last known good state because the application "
@@ -37,7 +41,44 @@ def translate(error: apsw.Error) -> JsException:
     """Return the error that Worker code sees for an error of SQLite."""
     if isinstance(error, apsw.BindingsError):
         return JsException(WRONG_BINDINGS)
-    return JsException(message_of(error))
+    failure = JsException(message_of(error))
+    if isinstance(error, apsw.FullError):
+        failure.code = "storage-full"
+    elif isinstance(error, apsw.IOError | apsw.CantOpenError):
+        failure.code = "storage-failed"
+    return failure
+
+
+_MAY_PASS = (apsw.IOError, apsw.FullError, apsw.BusyError, apsw.LockedError, apsw.NoMemError)
+
+
+def failed_to_open(path: Path, error: apsw.Error) -> HostError:
+    """Return why a file can't be used now: the disk or the process has a problem, or it is damaged."""
+    if isinstance(error, apsw.CantOpenError) and is_out_of_descriptors():
+        return TooManyFiles(f"no file descriptor left to open {path}")
+    if isinstance(error, _MAY_PASS):
+        return StorageFailure(
+            f"{path} can't be opened: {message_of(error)}",
+            outcome="not-applied",
+            is_full=isinstance(error, apsw.FullError),
+        )
+    return Quarantined(f"{path} is damaged: {message_of(error)}")
+
+
+def failed_to_read(path: Path, error: OSError) -> HostError:
+    """Return why the system let nobody look at a file."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return TooManyFiles(f"no file descriptor left to open {path}")
+    return StorageFailure(f"{path} can't be read: {error.strerror}", outcome="not-applied")
+
+
+def is_out_of_descriptors() -> bool:
+    """Whether the process or machine can't open one more file."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
 
 
 def constraints_violated(error: apsw.Error) -> JsException:

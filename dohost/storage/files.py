@@ -9,6 +9,7 @@ away under it. After a failed sync nothing is believed any more: the first failu
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -16,8 +17,45 @@ import threading
 from pathlib import Path
 
 from dohost.errors import StorageFailure, TooManyFiles
+from dohost.storage.directories import FULL_SYNC, make_directory, sync_directory
 
-_FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_REWRITTEN_AT_ONCE = 1 << 20
+_COMPANIONS = ("-wal", "-shm")
+
+
+def set_aside(path: Path) -> None:
+    """Rename the files of an object that never acknowledged anything, so that it can begin anew.
+
+    Nothing is thrown away: `<file>.unfinished` is there for whoever wants to look.
+    """
+    for suffix in ("", *_COMPANIONS):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{path}{suffix}", f"{path}.unfinished{suffix}")
+
+
+def rewrite_log(path: Path) -> None:
+    """Write the log of an object's file over itself and sync it; blocks. Raises: StorageFailure.
+
+    After a sync has failed, the system may have dropped what it could not write, show it all the same, and
+    report success for every later sync. Only what is written again is written at all. The same bytes in
+    the same places harm nothing, whenever the power goes.
+    """
+    try:
+        descriptor = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _rewrite_failure(path, error) from error
+    try:
+        offset = 0
+        while content := os.pread(descriptor, _REWRITTEN_AT_ONCE, offset):
+            offset += os.pwrite(descriptor, content, offset)
+        _data_sync(descriptor)
+    except OSError as error:
+        raise _rewrite_failure(path, error) from error
+    finally:
+        os.close(descriptor)
 
 
 class ObjectFiles:
@@ -31,7 +69,7 @@ class ObjectFiles:
         self._wal: int | None = None
         self._is_main_synced = True
         # The -wal file may be new whenever a connection was opened, hence its directory.
-        self._directories: tuple[Path, ...] = (path.parent,)
+        self._is_directory_synced = False
         self._failure: OSError | None = None
 
     @property
@@ -42,7 +80,7 @@ class ObjectFiles:
     def create(self, image: bytes) -> None:
         """Write the main file. Raises: StorageFailure, TooManyFiles; then nothing is left behind."""
         try:
-            self._directories = _make_directories(self._path.parent)
+            make_directory(self._path.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._main = os.open(self._path, flags, 0o600)
         except OSError as error:
@@ -50,10 +88,17 @@ class ObjectFiles:
         try:
             _write_all(self._main, image)
         except OSError as error:
-            os.unlink(self._path)
-            self._close_main()
+            self.discard()
             raise _creation_failure(self._path, error) from error
         self._is_main_synced = False
+
+    def discard(self) -> None:
+        """Remove a file that was created here and could not be used; nothing was ever stored in it."""
+        for suffix in ("", *_COMPANIONS):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self._path}{suffix}")
+        self._close_main()
+        self._is_main_synced = True
 
     def sync(self) -> None:
         """Make every committed write durable; blocks, and may run in any thread.
@@ -84,28 +129,15 @@ class ObjectFiles:
         if not self._is_main_synced and self._main is not None:
             _full_sync(self._main)
         _data_sync(self._wal)
-        for directory in self._directories:
-            _sync_directory(directory)
-        self._directories = ()
+        if not self._is_directory_synced:
+            sync_directory(self._path.parent)
+            self._is_directory_synced = True
         self._is_main_synced = True
 
     def _close_main(self) -> None:
         if self._main is not None:
             os.close(self._main)
             self._main = None
-
-
-def _make_directories(directory: Path) -> tuple[Path, ...]:
-    """Make what is missing, private to the user; return the directories whose entries are new."""
-    changed = [directory]
-    missing = []
-    while not directory.exists():
-        missing.append(directory)
-        directory = directory.parent
-        changed.append(directory)
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-    return tuple(changed)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
@@ -117,26 +149,30 @@ def _write_all(descriptor: int, content: bytes) -> None:
 def _creation_failure(path: Path, error: OSError) -> StorageFailure | TooManyFiles:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return TooManyFiles(f"no file descriptor left to create {path}")
-    return StorageFailure(f"creating {path} failed: {error.strerror}", outcome="not-applied")
+    return StorageFailure(
+        f"creating {path} failed: {error.strerror}",
+        outcome="not-applied",
+        is_full=error.errno in _NO_ROOM,
+    )
+
+
+def _rewrite_failure(path: Path, error: OSError) -> StorageFailure:
+    return StorageFailure(
+        f"{path} can't be used until its log is written again: {error.strerror}",
+        outcome="not-applied",
+        is_full=error.errno in _NO_ROOM,
+    )
 
 
 def _full_sync(descriptor: int) -> None:
-    if _FULL_SYNC is not None:
-        fcntl.fcntl(descriptor, _FULL_SYNC)
+    if FULL_SYNC is not None:
+        fcntl.fcntl(descriptor, FULL_SYNC)
     else:
         os.fsync(descriptor)
 
 
 def _data_sync(descriptor: int) -> None:
-    if _FULL_SYNC is not None:
-        fcntl.fcntl(descriptor, _FULL_SYNC)
+    if FULL_SYNC is not None:
+        fcntl.fcntl(descriptor, FULL_SYNC)
     else:
         os.fdatasync(descriptor)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _full_sync(descriptor)
-    finally:
-        os.close(descriptor)

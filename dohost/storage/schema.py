@@ -43,6 +43,7 @@ _SELECT_CONTENTS = (
     "SELECT type, name, coalesce(sql, '') LIKE 'CREATE VIRTUAL TABLE%' FROM sqlite_schema "
     "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_sequence' ESCAPE '\\'"
 )
+_SECTOR_BYTES = 512
 _WAL_FORMAT = b"\x02\x02"  # read and write version in the file header, bytes 18 and 19
 
 Execute = Callable[[str, Sequence[str | int | None]], list[Row]]
@@ -95,7 +96,22 @@ def inspect(execute: Execute, meta: ObjectMeta, path: Path) -> Inventory:
     rows = execute(_SELECT_META, ()) if "_cf_META" in tables else []
     if rows:
         _check_meta(rows[0], meta, path)
+    for name in tables.intersection(TABLES):
+        # Damage shows when a table is read; it has to show before the object is trusted.
+        execute(f"SELECT 1 FROM {name} LIMIT 1", ())
     return Inventory(tables=tables, has_meta_row=bool(rows))
+
+
+def is_torn_image(content: bytes) -> bool:
+    """Return whether `content` is what a power cut leaves of a new file that was not synced."""
+    whole = image()
+    if len(content) > len(whole):
+        return False
+    parts = [
+        (content[start : start + _SECTOR_BYTES], whole[start : start + _SECTOR_BYTES])
+        for start in range(0, len(content), _SECTOR_BYTES)
+    ]
+    return all(not any(found) or meant.startswith(found) for found, meant in parts)
 
 
 def complete(execute: Execute, meta: ObjectMeta, inventory: Inventory) -> None:

@@ -214,3 +214,43 @@ async def test_a_wall_clock_that_jumps_back_delays_but_does_not_lose_an_alarm(be
 )
 def test_the_delay_doubles_up_to_a_limit(attempt: int, chance: float, delay_s: float) -> None:
     assert retry_delay_s(attempt, chance) == delay_s
+
+
+async def test_an_alarm_that_is_set_while_the_end_of_a_run_becomes_durable_is_not_forgotten(
+    bench: Bench,
+) -> None:
+    due_ms = bench.now_ms + 1000
+    await bench.change(due_ms)
+    bench.runner.hold = asyncio.Event()
+    await bench.advance(1)
+    deleted, set_anew = Batch(), Batch()
+    bench.scheduler.changed(KEY, None, deleted)
+    bench.scheduler.changed(KEY, due_ms + 9000, set_anew)
+    # The run ends when its deletion is durable; the new alarm is not durable yet.
+    deleted.finish(None)
+    bench.runner.outcomes = [DONE, AlarmOutcome(AlarmEnd.not_due, due_ms + 9000)]
+    bench.runner.hold.set()
+    await bench.advance(0)
+    set_anew.finish(None)
+    await bench.advance(0)
+    assert bench.scheduler.due_ms(KEY.address) == due_ms + 9000
+    await bench.advance(9)
+    assert bench.runner.runs[-1][0] == due_ms + 9000
+
+
+async def test_an_alarm_waits_for_the_index_also_when_it_is_set_twice_in_a_row(
+    bench: Bench,
+) -> None:
+    due_ms = bench.now_ms + 1000
+    deleted = Batch()
+    first = bench.scheduler.changed(KEY, due_ms, Batch())
+    assert bench.scheduler.is_behind(KEY.address, due_ms)
+    assert bench.scheduler.changed(KEY, None, deleted) is None
+    second = bench.scheduler.changed(KEY, due_ms + 5000, Batch())
+    assert first is second is not None
+    # The deletion in between is overtaken, and must not take the alarm out of the index.
+    deleted.finish(None)
+    assert bench.scheduler.due_ms(KEY.address) == due_ms
+    await first
+    await asyncio.sleep(0)
+    assert not bench.scheduler.is_behind(KEY.address, due_ms)

@@ -215,9 +215,9 @@ async def test_nothing_of_a_new_instance_leaves_before_the_old_ones_writes_are_d
     from dohost.gates import Batch
 
     syncing = Batch()
-    actor.line._syncing = syncing
+    actor.line._last = syncing
     actor.reset(RuntimeError("reset while a sync was running"))
-    actor.line._syncing = None
+    actor.line._last = None
     reply = bench.stub().version()
     await asyncio.sleep(0)
     assert not reply.done()

@@ -39,6 +39,7 @@ class File:
         self.commit_error: Exception | None = None
         self.sync_error: OSError | None = None
         self.requirement: asyncio.Future[None] | None = None
+        self.later_requirement: asyncio.Future[None] | None = None
         self.failures: list[BaseException] = []
 
     def commit(self) -> asyncio.Future[None] | None:
@@ -52,8 +53,9 @@ class File:
             raise self.sync_error
         self.log.append(f"sync {self.name}")
 
-    def after_sync(self) -> None:
+    def after_sync(self) -> asyncio.Future[None] | None:
         self.log.append(f"durable {self.name}")
+        return self.later_requirement
 
     def commit_failed(self, error: BaseException) -> None:
         self.failures.append(error)
@@ -93,7 +95,7 @@ async def test_outputs_are_released_after_the_sync_and_in_order(committer: Commi
     batch.add_callback(lambda error: log.append("first"))
     batch.add_callback(lambda error: log.append("second"))
     await ticks()
-    assert log[:4] == ["commit a", "sync a", "first", "second"]
+    assert log == ["commit a", "sync a", "durable a", "first", "second"]
 
 
 async def test_several_files_are_synced_in_threads(
@@ -167,6 +169,71 @@ async def test_a_requirement_that_fails_fails_the_batch(committer: Committer) ->
     await ticks()
     assert isinstance(batch.error, OSError)
     assert file.failures == [batch.error]
+
+
+async def test_a_batch_waits_for_what_must_be_durable_after_its_sync(committer: Committer) -> None:
+    file = File([])
+    file.later_requirement = asyncio.get_running_loop().create_future()
+    batch = CommitLine(committer, file).wrote()
+    await ticks()
+    assert not batch.is_done
+    file.later_requirement.set_result(None)
+    await ticks()
+    assert batch.is_done
+
+
+async def test_a_batch_is_not_done_before_the_one_before_it(committer: Committer) -> None:
+    file = File([])
+    first_needs = file.requirement = asyncio.get_running_loop().create_future()
+    line = CommitLine(committer, file)
+    first = line.wrote()
+    await ticks()
+    file.requirement = None
+    second = line.wrote()
+    await ticks()
+    # An output names the second batch only, and may depend on the first.
+    assert not second.is_done
+    assert line.latest() is second
+    assert not line.is_clean
+    first_needs.set_result(None)
+    await ticks()
+    assert first.is_done
+    assert second.is_done
+    assert line.is_clean
+    assert line.latest() is None
+
+
+async def test_a_batch_fails_with_the_one_before_it(committer: Committer) -> None:
+    file = File([])
+    first_needs = file.requirement = asyncio.get_running_loop().create_future()
+    line = CommitLine(committer, file)
+    line.wrote()
+    await ticks()
+    file.requirement = None
+    second = line.wrote()
+    await ticks()
+    first_needs.set_exception(OSError("catalog"))
+    await ticks()
+    assert isinstance(second.error, OSError)
+
+
+async def test_a_commit_that_fails_after_one_of_its_batch_did_not_is_of_unknown_outcome(
+    committer: Committer, executor: HeldExecutor
+) -> None:
+    file = File([], heavy=True)
+    line = CommitLine(committer, file)
+    line.wrote()
+    await ticks()
+    batch = line.wrote()
+    await ticks()
+    assert line.is_in_log
+    assert line.wrote() is batch
+    file.commit_error = StorageFailure("full", outcome="not-applied")
+    await ticks()
+    assert isinstance(batch.error, StorageFailure)
+    assert batch.error.outcome == "unknown"
+    executor.run()
+    await ticks()
 
 
 async def test_a_commit_that_fails_is_not_synced(committer: Committer) -> None:

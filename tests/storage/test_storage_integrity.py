@@ -116,7 +116,8 @@ def test_damage_inside_stays_an_error_over_restarts_until_a_person_has_looked(
     bench.database.close()
     log_of(bench.path).unlink()
     good = bench.path.read_bytes()
-    damaged = good[:4096] + b"\x00" * 4096 + good[8192:]
+    # Not the root of a table, which is looked at when the file is opened.
+    damaged = good[:-4096] + b"\x00" * 4096
     bench.path.write_bytes(damaged)
     bench.open()
     with pytest.raises(Quarantined, match=r"is damaged \(database disk image is malformed"):

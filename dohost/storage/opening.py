@@ -1,0 +1,47 @@
+"""Opening an object's file after whatever happened to it.
+
+A crash in the middle of a file's creation leaves nothing, a part of it, or a log without it. Such a file
+has never acknowledged anything, which two facts prove together: it is not recorded (that happens
+after the first sync), and it holds nothing but pieces of an empty file. It is set aside then, and the
+object begins anew; every other file that can't be trusted is quarantined, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dohost.errors import JsException, Quarantined, StorageFailure
+from dohost.storage.database import Database
+from dohost.storage.files import set_aside
+from dohost.storage.schema import is_torn_image
+
+
+def open_object(
+    path: Path, make: Callable[[], Database], *, is_recorded: Callable[[], bool]
+) -> Database:
+    """Open the file of one object by `make`, or note that it has none.
+
+    Raises: Quarantined, StorageFailure, TooManyFiles.
+    """
+    try:
+        return make()
+    except Quarantined:
+        if not _is_unfinished(path) or is_recorded():
+            raise
+        set_aside(path)
+        database = make()
+        database.is_begun_anew = True
+        return database
+    except JsException as error:
+        raise StorageFailure(f"{path} can't be read: {error}", outcome="not-applied") from error
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Return whether a file that nobody has open looks as a crash leaves one that was being created."""
+    try:
+        return is_torn_image(path.read_bytes())
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,56 @@
+"""The host's own file: a failure is told in the host's words, and does not outlast its cause."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiosqlite
+import pytest
+
+from dohost.errors import StorageFailure
+from dohost.runtime.catalog import Catalog, ObjectKey
+
+KEY = ObjectKey("app-Counter", "ab" * 32, "alice")
+OTHER = ObjectKey("app-Counter", "cd" * 32, "bob")
+
+
+@pytest.fixture
+async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
+    async with Catalog(tmp_path / "catalog.sqlite", asyncio.get_running_loop()) as opened:
+        yield opened
+
+
+def fail_once(catalog: Catalog, monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
+    connection = catalog._connection
+    assert connection is not None
+    real = connection.execute
+
+    async def execute(sql: str, *arguments: object) -> object:
+        if sql == statement:
+            monkeypatch.undo()
+            raise aiosqlite.OperationalError("disk I/O error")
+        return await real(sql, *arguments)
+
+    monkeypatch.setattr(connection, "execute", execute)
+
+
+@pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "COMMIT"])
+async def test_a_transaction_that_fails_does_not_fail_the_next(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    fail_once(catalog, monkeypatch, statement)
+    with pytest.raises(StorageFailure, match="disk I/O error") as caught:
+        await catalog.add_object(KEY, created_ms=1)
+    assert caught.value.outcome == "unknown"
+    await catalog.add_object(OTHER, created_ms=2)
+    assert await catalog.objects("app-Counter") == [OTHER]
+
+
+async def test_it_is_asked_about_one_object_at_once(catalog: Catalog) -> None:
+    assert not catalog.knows(KEY)
+    await catalog.add_object(KEY, created_ms=1)
+    assert catalog.knows(KEY)
+    assert catalog.knows(ObjectKey("app-Counter", "ab" * 32))
+    assert not catalog.knows(OTHER)

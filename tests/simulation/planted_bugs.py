@@ -1,0 +1,102 @@
+"""Bugs to plant on purpose, each by its name: a checker that does not find them checks nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from dohost.gates import OutputGate
+from dohost.runtime.alarms import AlarmScheduler
+from dohost.storage import connection, database, files
+from dohost.storage.transaction import Transactions
+
+
+def no_fsync() -> None:
+    """Commits are never synced."""
+    files._data_sync = lambda descriptor: None
+
+
+def synchronous_off() -> None:
+    """SQLite itself never syncs: not a log's header, not before it copies the log back."""
+
+    def use_wal(opened, path):  # type: ignore[no-untyped-def] # replaces the function of that name
+        opened.pragma("journal_mode", "wal")
+        opened.pragma("synchronous", "off")
+
+    def copy_in_thread(path: Path, limits: object, *, now_s: int) -> None:
+        opened = connection.open_file(path)
+        opened.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - runs the query
+        opened.pragma("synchronous", "off")
+        opened.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        opened.close()
+
+    connection.use_wal = database.use_wal = use_wal
+    database.copy_in_thread = copy_in_thread
+
+
+def early_answer() -> None:
+    """Answers leave before the sync."""
+    OutputGate.barrier = lambda self: None  # type: ignore[method-assign]
+
+
+def torn_pair() -> None:
+    """Each write is a commit of its own."""
+    before_write = Transactions.before_write
+
+    def commits_first(self: Transactions, *, confirmed: bool = True) -> None:
+        if not self._savepoints:
+            self._database.commit()
+        before_write(self, confirmed=confirmed)
+
+    Transactions.before_write = commits_first  # type: ignore[method-assign]
+
+
+def late_alarm_index() -> None:
+    """The index of alarms is written, but nobody waits for it."""
+    changed = AlarmScheduler.changed
+
+    def does_not_wait(self, key, due_ms, batch):  # type: ignore[no-untyped-def] # as `changed`
+        changed(self, key, due_ms, batch)
+
+    AlarmScheduler.changed = does_not_wait  # type: ignore[method-assign]
+
+
+def no_alarm_index() -> None:
+    """Alarms are indexed in memory only."""
+    changed = AlarmScheduler.changed
+
+    def forgets(self, key, due_ms, batch):  # type: ignore[no-untyped-def] # as `changed`
+        written, self._catalog = self._catalog, _NoCatalog()
+        try:
+            return changed(self, key, due_ms, batch)
+        finally:
+            self._catalog = written
+
+    AlarmScheduler.changed = forgets  # type: ignore[method-assign]
+
+
+class _NoCatalog:
+    def set_alarm(self, key: object, due_ms: int) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    clear_alarm = set_alarm
+
+
+DISK_BUGS: dict[str, Callable[[], None]] = {
+    "no-fsync": no_fsync,
+    "synchronous-off": synchronous_off,
+    "early-answer": early_answer,
+    "torn-pair": torn_pair,
+    "late-alarm-index": late_alarm_index,
+    "no-alarm-index": no_alarm_index,
+}
+
+
+def plant(name: str) -> None:
+    """Plant one bug in this process."""
+    DISK_BUGS[name]()
