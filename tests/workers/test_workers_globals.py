@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import workers
+from workers import Request, Response
 from workers.abort import AbortController, AbortSignal
+from workers.context import outbound
 from workers.encoding import (
     TextDecoder,
     TextEncoder,
@@ -78,6 +81,44 @@ async def test_a_signal_is_aborted_once_and_says_why() -> None:
     with pytest.raises(JsException, match="enough"):
         signal.throwIfAborted()
     assert str(AbortSignal.abort().reason) == "AbortError: The operation was aborted"
+
+
+class Slow:
+    """Answers when it is told to, and says whether a request was given up."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.requests = 0
+
+    def fetch(self, request: Request) -> asyncio.Future[Response]:
+        self.requests += 1
+        return self.answer
+
+
+async def test_a_signal_gives_a_fetch_up() -> None:
+    slow = Slow()
+    outbound.set(slow)
+    controller = AbortController()
+    pending = asyncio.ensure_future(workers.fetch("http://x/", signal=controller.signal))
+    await asyncio.sleep(0)
+    controller.abort()
+    with pytest.raises(JsException, match="AbortError: The operation was aborted"):
+        await pending
+    assert slow.answer.cancelled()
+    with pytest.raises(JsException, match="AbortError"):
+        await workers.fetch("http://x/", signal=controller.signal)
+    assert slow.requests == 1
+
+
+async def test_a_signal_that_is_not_aborted_changes_nothing() -> None:
+    slow = Slow()
+    outbound.set(slow)
+    controller = AbortController()
+    pending = asyncio.ensure_future(workers.fetch("http://x/", signal=controller.signal))
+    await asyncio.sleep(0)
+    slow.answer.set_result(Response("ok"))
+    assert await (await pending).text() == "ok"
+    controller.abort()
 
 
 async def test_a_signal_can_have_a_timeout() -> None:
