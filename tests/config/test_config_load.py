@@ -115,7 +115,7 @@ def test_wrong_syntax_names_the_line(tmp_path: Path, name: str, text: str, messa
     assert message in str(caught.value)
 
 
-def test_all_errors_come_at_once_with_file_line_and_path(tmp_path: Path) -> None:
+def test_L2_all_errors_come_at_once_with_file_line_and_path(tmp_path: Path) -> None:
     found = problems_of(
         tmp_path,
         {
@@ -140,7 +140,7 @@ def test_all_errors_come_at_once_with_file_line_and_path(tmp_path: Path) -> None
     assert all(problem.startswith("wrangler.json:") for problem in found)
 
 
-def test_an_unknown_key_is_a_warning_with_a_suggestion(tmp_path: Path) -> None:
+def test_L1_an_unknown_key_is_a_warning_with_a_suggestion(tmp_path: Path) -> None:
     write(tmp_path, {"durable_object": {}, "triggers": {"cron": []}})
     assert [warning.partition(": ")[2] for warning in read(tmp_path).warnings] == [
         'Unexpected fields found in top-level field: "durable_object". Did you mean "durable_objects"?',
@@ -166,7 +166,7 @@ def test_keys_without_effect_are_named_in_one_note(tmp_path: Path) -> None:
     )
 
 
-def test_a_python_worker_needs_its_flag(tmp_path: Path) -> None:
+def test_L7_a_python_worker_needs_its_flag(tmp_path: Path) -> None:
     found = problems_of(tmp_path, {"compatibility_flags": []})
     assert "The `python_workers` compatibility flag is required to use Python." in found[0]
 
@@ -204,7 +204,7 @@ def test_a_toml_date_in_vars_has_its_own_message(tmp_path: Path) -> None:
     )
 
 
-def test_an_environment_inherits_code_and_migrations_but_no_bindings(tmp_path: Path) -> None:
+def test_L3_an_environment_inherits_code_and_migrations_but_no_bindings(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -239,13 +239,13 @@ def test_an_environment_overrides_and_may_rename(tmp_path: Path) -> None:
     assert (worker.name, worker.vars) == ("live", {"A": 2})
 
 
-def test_an_unknown_environment_lists_the_known_ones(tmp_path: Path) -> None:
+def test_L4_an_unknown_environment_lists_the_known_ones(tmp_path: Path) -> None:
     found = problems_of(tmp_path, {"env": {"a": {}, "b": {}}}, env="x")
     assert 'No environment found in configuration with name "x".' in found[0]
     assert 'The available configured environment names are: ["a","b"]' in found[0]
 
 
-def test_an_environment_without_any_section_is_only_a_warning(tmp_path: Path) -> None:
+def test_L4_an_environment_without_any_section_is_only_a_warning(tmp_path: Path) -> None:
     write(tmp_path)
     loaded = read(tmp_path, env="x")
     assert loaded.workers[0].name == "app"

@@ -11,7 +11,7 @@ from dohost.config import Overrides
 from dohost.errors import ConfigError
 
 
-def test_dev_vars_override_vars_and_are_hidden(tmp_path: Path) -> None:
+def test_L5_dev_vars_override_vars_and_are_hidden(tmp_path: Path) -> None:
     write(tmp_path, {"vars": {"A": "plain", "B": "shown"}})
     (tmp_path / ".dev.vars").write_text("export A='secret'  # comment\nC=\"x y\"\n")
     (tmp_path / ".env").write_text("D=ignored")
@@ -23,7 +23,7 @@ def test_dev_vars_override_vars_and_are_hidden(tmp_path: Path) -> None:
     assert tmp_path / ".dev.vars" in loaded.files
 
 
-def test_the_environment_has_a_file_of_its_own(tmp_path: Path) -> None:
+def test_L5_the_environment_has_a_file_of_its_own(tmp_path: Path) -> None:
     write(tmp_path, {"env": {"staging": {}, "other": {}}})
     (tmp_path / ".dev.vars").write_text("A=top")
     (tmp_path / ".dev.vars.staging").write_text("A=staging")

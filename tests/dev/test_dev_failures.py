@@ -99,7 +99,7 @@ def test_each_client_gets_the_form_that_it_reads(
     assert form_for(agent, accept) == form
 
 
-def test_a_browser_gets_an_escaped_page_without_secrets(tmp_path: Path) -> None:
+def test_L10_a_browser_gets_an_escaped_page_without_secrets(tmp_path: Path) -> None:
     error = failing(tmp_path, 'def handler(x):\n    raise ValueError("<script>sekrit-value")\n')
     status, kind, body = page(tmp_path, error, accept="text/html", authorization="Bearer abc")
     assert (status, kind) == (500, "text/html; charset=utf-8")
@@ -115,7 +115,7 @@ def test_a_program_gets_the_same_facts_as_a_problem(tmp_path: Path) -> None:
     assert json.loads(body)["frames"][-1] == {"file": "entry.py", "line": 4, "function": "handler"}
 
 
-def test_curl_gets_the_stack_as_text(tmp_path: Path) -> None:
+def test_L10_curl_gets_the_stack_as_text(tmp_path: Path) -> None:
     _, kind, body = page(tmp_path, failing(tmp_path), user_agent="curl/8", accept="*/*")
     assert kind == "text/plain; charset=utf-8"
     assert body.endswith("NameError: name 'missing' is not defined\n")
