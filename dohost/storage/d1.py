@@ -20,6 +20,8 @@ from dohost.storage.failures import WRONG_BINDINGS, message_of
 
 # Another program, such as wrangler or the sqlite3 shell, may be writing.
 BUSY_TIMEOUT_MS = 5000
+# D1's own, smaller than an object's.
+LENGTH_MAX = 4 * 1024 * 1024
 NO_STATEMENT = "SQL code did not contain a statement."
 
 
@@ -80,6 +82,7 @@ class D1File:
             connection.pragma("synchronous", "full")
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             set_up(connection, strict=False)
+            connection.limit(apsw.SQLITE_LIMIT_LENGTH, LENGTH_MAX)
             connection.authorizer = self._authorizer
             self._connection = connection
         return self._connection

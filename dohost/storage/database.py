@@ -24,6 +24,7 @@ from dohost.clock import Clock, SystemClock
 from dohost.errors import (
     DohostError,
     JsException,
+    Quarantined,
     StorageFailure,
 )
 from dohost.storage import schema
@@ -199,6 +200,8 @@ class Database:
             return self._cursor.execute(sql, bindings, prepare_flags=_HOST).get  # type: ignore[no-any-return] # see above
         except apsw.Error as error:
             raise self.failed(error) from error
+        except UnicodeDecodeError as error:
+            raise self._garbled() from error
 
     def execute(self, sql: str, bindings: Bindings = ()) -> list[Row]:
         """Execute a host statement and return its rows. Raises: JsException."""
@@ -206,6 +209,8 @@ class Database:
             return self._cursor.execute(sql, bindings, prepare_flags=_HOST).fetchall()
         except apsw.Error as error:
             raise self.failed(error) from error
+        except UnicodeDecodeError as error:
+            raise self._garbled() from error
 
     def query(self, sql: str, bindings: Bindings = ()) -> apsw.Cursor:
         """Start a host query whose rows are read one by one. Raises: JsException."""
@@ -221,6 +226,8 @@ class Database:
             return next(cursor, None)
         except apsw.Error as error:
             raise self.failed(error) from error
+        except UnicodeDecodeError as error:
+            raise self._garbled() from error
 
     @property
     def changes(self) -> int:
@@ -253,6 +260,12 @@ class Database:
             self.rollback()
             self.on_critical(failure)
         return failure
+
+    def _garbled(self) -> Quarantined:
+        """Break the object: the host's own text, which was UTF-8, is not any more."""
+        damage = quarantine(self.path, "text of a key or value is not UTF-8")
+        self.on_critical(damage)
+        return damage
 
     # The connection -------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import apsw
 import pytest
 from storage_bench import META, OBJECT_ID, FakeHost, StorageBench
 
@@ -145,6 +146,16 @@ def test_a_file_of_another_object(path: Path, meta: ObjectMeta) -> None:
     with pytest.raises(Quarantined, match="belongs to object"):
         read(path, meta)
     assert path.read_bytes() == before
+
+
+def test_a_value_that_is_no_text_any_more_is_damage(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE _cf_KV SET value = CAST(x'22ff22' AS TEXT) WHERE key = 'key007'")
+    connection.close()
+    for _ in range(2):
+        with pytest.raises(Quarantined, match="UTF-8"):
+            read(path)
+    assert note_path(path).exists()
 
 
 def test_a_directory(path: Path) -> None:
