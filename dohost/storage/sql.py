@@ -31,6 +31,11 @@ NOT_ENABLED = (
     "`new_sqlite_classes` within the 'migrations' field in your wrangler.jsonc or wrangler.toml file."
 )
 STATEMENT_TOO_LONG = "statement too long: SQLITE_TOOBIG"
+DATABASE_DELETED = "SQLite query was canceled because the database was deleted."
+TOO_MANY_CURSORS = (
+    "This SQL cursor was closed before its end because more than "
+    f"{CURSORS_MAX} cursors of this object are open."
+)
 NO_STATEMENT = "SQL code did not contain a statement."
 ONLY_LAST_HAS_PARAMETERS = (
     "When executing multiple SQL statements in a single call, only the last statement can have "
@@ -48,7 +53,6 @@ _PRAGMA_SET = re.compile(
 )
 # SQLite passes over a statement without text between two semicolons.
 _EMPTY_END = re.compile(r";\s*;$")
-_HAS_RESULTS = re.compile(r"\breturning\b|^\W*pragma\b", re.IGNORECASE)
 _UPDATE_OR_DELETE = re.compile(r"\s*(?:update|delete)\b", re.IGNORECASE)
 _NEAR_LIMIT = re.compile(r'near "(?:limit|order)"', re.IGNORECASE)
 
@@ -98,7 +102,7 @@ class SqlStorage:
             raise self._failure(error, execution) from error
         except UnicodeDecodeError as error:
             raise JsException(NOT_UTF8) from error
-        if _EMPTY_END.search(text) is not None:
+        if text[-1:] == ";" and _EMPTY_END.search(text) is not None:
             raise JsException(NO_STATEMENT)
         if cursor.is_live:
             self._track(cursor)
@@ -109,7 +113,7 @@ class SqlStorage:
         for reference in tuple(self._open.values()):
             cursor = reference()
             if cursor is not None:
-                cursor.close("the database was emptied")
+                cursor.close(DATABASE_DELETED)
         self._open.clear()
 
     def _check(self) -> None:
@@ -137,7 +141,7 @@ class SqlStorage:
         if len(self._open) > CURSORS_MAX:
             oldest = self._open.pop(next(iter(self._open)))()
             if oldest is not None:
-                oldest.close(f"more than {CURSORS_MAX} cursors of this object are open")
+                oldest.close(TOO_MANY_CURSORS)
 
 
 class _Execution:
@@ -284,8 +288,10 @@ class _Execution:
         # Only after the first step: until then a cached statement has the names of an older schema.
         if first is not None:
             return tuple([column[0] for column in cursor.get_description()])
-        if not self._is_readonly and _HAS_RESULTS.search(self._statement) is None:
-            return ()
+        if not self._is_readonly:
+            text = self._statement.lower()
+            if "returning" not in text and "pragma" not in text:
+                return ()
         return self._look_at(self._statement, self._bindings)[1]
 
     def _look_at(self, text: str, bindings: Sequence[Binding]) -> tuple[str, tuple[str, ...]]:

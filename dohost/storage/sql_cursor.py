@@ -115,16 +115,14 @@ class SqlStorageCursor:
         return [_values(row) for row in self._take_all()]
 
     def close(self, reason: str) -> None:
-        """Stop reading; a later attempt to read on says `reason`."""
+        """Stop reading; a later attempt to read on raises an error that says `reason`."""
         if self._live is not None:
             self._closed_because = reason
             self._end()
 
     def _take(self) -> Row | None:
         if self._closed_because is not None:
-            raise JsException(
-                f"This SQL cursor was closed before its end because {self._closed_because}."
-            )
+            raise JsException(self._closed_because)
         row = self._following
         if row is not None:
             self._following = next(self._rows, None) if self._live is None else self._step()

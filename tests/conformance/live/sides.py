@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dohost.config import DurableObjectBinding, WorkerConfig
-from dohost.errors import JsException
+from dohost.errors import DohostError
 from dohost.runtime.host import Host, HostOptions
 from dohost.runtime.lock import LockInfo
 from dohost.telemetry import Log
@@ -127,7 +127,7 @@ class Dohost:
             try:
                 text = await self._namespace.getByName(scenario.name).run(json.dumps(operations))
                 answers.append(json.loads(str(text)))
-            except JsException as error:
+            except DohostError as error:
                 answers.append(encode_error(error))
         return answers
 
