@@ -115,7 +115,8 @@ class Opener:
                 found = msgspec.structs.replace(
                     found, is_torn=found.is_torn or not _is_usable(database)
                 )
-        except DohostError as error:
+        except (DohostError, ValueError) as error:
+            # ValueError: text or JSON that nobody wrote, in a file whose pages are of several times.
             return Opened(problem=str(error))
         finally:
             database.close()
