@@ -82,7 +82,7 @@ class Actor:
             unique_key=object_class.unique_key, object_id=self.key.object_id, name=object_id.name
         )
         path = object_class.file_of(self.key.object_id)
-        aftermath = object_class.aftermaths.of(self.key.object_id)
+        aftermath = object_class.aftermaths.of(self.key.object_id, path)
         if aftermath is not None:
             aftermath.deal_with(path)
         self.database = open_object(

@@ -3,7 +3,8 @@
 *unsynced*: commits in the log that no sync has covered; the next instance shows nothing before it has
 synced them. *sync-failed*: the system may have dropped what it could not write and show it all the same;
 the log is written again before it is trusted. *unfinished*: the file itself was new and its first sync failed, so
-nothing in it was ever acknowledged; it is set aside.
+nothing in it was ever acknowledged; it is set aside. The last two are noted beside the file as well, for a
+process that comes after this one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from enum import IntEnum
 from pathlib import Path
 
-from dohost.storage.files import rewrite_log, set_aside
+from dohost.storage.files import FailedSync, failed_sync, rewrite_log, set_aside
 
 
 class Aftermath(IntEnum):
@@ -45,9 +46,14 @@ class Aftermaths:
         """Remember what an instance of the object leaves behind."""
         self._found[object_id] = max(aftermath, self._found.get(object_id, aftermath))
 
-    def of(self, object_id: str) -> Aftermath | None:
-        """Return what is to be dealt with, if anything."""
-        return self._found.get(object_id) if self._found else None
+    def of(self, object_id: str, path: Path) -> Aftermath | None:
+        """Return what is to be dealt with, if anything, also what an earlier process has left."""
+        found = self._found.get(object_id) if self._found else None
+        noted = failed_sync(path)
+        if noted is None:
+            return found
+        told = Aftermath.sync_failed if noted is FailedSync.log else Aftermath.unfinished
+        return told if found is None else max(told, found)
 
     def outstanding(self) -> tuple[tuple[str, Aftermath], ...]:
         """Return all that no new instance has dealt with."""

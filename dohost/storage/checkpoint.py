@@ -6,10 +6,14 @@ two passes in a thread and lets the object's own connection copy the short tail.
 
 Whatever is copied has been taken over into the object's history before. For that, a pass reads at one
 moment all the while: a checkpoint never goes beyond what a reader sees, whatever is written meanwhile.
+
+Nothing is copied out of a log of which a sync has failed: the system shows frames that it has dropped, and a
+main file that is ahead of its log is torn after a power cut.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -18,8 +22,11 @@ from dohost.storage.connection import open_file
 from dohost.storage.history import HistoryLimits, opened_history
 
 
-def copy_in_thread(path: Path, limits: HistoryLimits, *, now_s: int) -> None:
-    """Copy what can be copied, on connections of its own; blocks.
+def copy_in_thread(
+    path: Path, limits: HistoryLimits, *, now_s: int, require_trust: Callable[[], None]
+) -> None:
+    """Copy what can be copied, on connections of its own; blocks. `require_trust` raises if the log
+    must not be copied.
 
     Raises: apsw.Error, OSError or HostError when the disk fails (nothing is lost: the log keeps what
     was not copied).
@@ -29,6 +36,7 @@ def copy_in_thread(path: Path, limits: HistoryLimits, *, now_s: int) -> None:
         # A connection that has never read does not know that it is in WAL mode and copies nothing.
         copier.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - runs the query
         copier.pragma("synchronous", "normal")
+        require_trust()
         if limits.is_kept:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - begins to read

@@ -301,12 +301,19 @@ class Database:
         return LogState(header=header, frames=self._log_frames)
 
     def checkpoint_passive(self) -> None:
-        """Copy the log into the main file; blocks, for a thread. Raises: apsw.Error."""
-        copy_in_thread(self.path, self.history, now_s=self._now_s())
+        """Copy the log into the main file; blocks, for a thread. Raises: apsw.Error, OSError."""
+        copy_in_thread(
+            self.path,
+            self.history,
+            now_s=self._now_s(),
+            require_trust=self._files.require_trust,
+        )
 
     def checkpoint_finish(self) -> None:
-        """Copy the tail of the log on the loop; does nothing while a transaction is open."""
+        """Copy the tail of the log on the loop; not in a transaction, nor after a failed sync."""
         if self._connection is None or self.is_closed or self.in_transaction:
+            return
+        if self._files.has_failed:  # One that fails just now, the system tells SQLite too.
             return
         try:
             is_done = copy_tail(self._connection, self.path, self.history, now_s=self._now_s())

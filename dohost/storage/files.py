@@ -4,7 +4,9 @@ SQLite's locks are POSIX locks, and closing *any* descriptor of a locked file dr
 file is opened here only to create it, and that descriptor stays open until SQLite's connection is
 closed; the -wal file is never locked and may have a second descriptor, on which commits are
 synced. `sync` runs in worker threads; one lock keeps `close` from pulling a descriptor
-away under it. After a failed sync nothing is believed any more: the first failure is replayed.
+away under it. After a failed sync nothing is believed any more: the first failure is replayed, and a note
+beside the file tells the next process, which could not see it: the system shows what it has dropped. The
+note need not be durable, because after a power cut nothing is shown that is not on the disk.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import errno
 import fcntl
 import os
 import threading
+from enum import StrEnum
 from pathlib import Path
 
 from dohost.errors import StorageFailure, TooManyFiles
@@ -24,11 +27,34 @@ _REWRITTEN_AT_ONCE = 1 << 20
 _COMPANIONS = ("-wal", "-shm")
 
 
+class FailedSync(StrEnum):
+    """What could not be synced: a new file's first writes, or the log of one that was durable before."""
+
+    new_file = "new-file"
+    log = "log"
+
+
+def failed_sync(path: Path) -> FailedSync | None:
+    """Return what is noted of a failed sync that nobody has dealt with. Raises: StorageFailure."""
+    note = _note_path(path)
+    if not os.access(note, os.F_OK):
+        return None
+    try:
+        return FailedSync(note.read_text("utf-8"))
+    except ValueError:
+        # The note was cut short; the log is what has to be written again in any case but one.
+        return FailedSync.log
+    except OSError as error:
+        raise _rewrite_failure(path, error) from error
+
+
 def set_aside(path: Path) -> None:
     """Rename the files of an object that never acknowledged anything, so that it can begin anew.
 
     Nothing is thrown away: `<file>.unfinished` is there for whoever wants to look.
     """
+    # First, or a later start could set aside what the object has stored since.
+    _note_path(path).unlink(missing_ok=True)
     for suffix in ("", *_COMPANIONS):
         with contextlib.suppress(FileNotFoundError):
             os.rename(f"{path}{suffix}", f"{path}.unfinished{suffix}")
@@ -44,6 +70,7 @@ def rewrite_log(path: Path) -> None:
     try:
         descriptor = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
+        _note_path(path).unlink(missing_ok=True)
         return
     except OSError as error:
         raise _rewrite_failure(path, error) from error
@@ -52,6 +79,7 @@ def rewrite_log(path: Path) -> None:
         while content := os.pread(descriptor, _REWRITTEN_AT_ONCE, offset):
             offset += os.pwrite(descriptor, content, offset)
         _data_sync(descriptor)
+        _note_path(path).unlink(missing_ok=True)
     except OSError as error:
         raise _rewrite_failure(path, error) from error
     finally:
@@ -113,7 +141,23 @@ class ObjectFiles:
                 self._sync()
             except OSError as error:
                 self._failure = error
+                _note(self._path, FailedSync.new_file if self.is_created_now else FailedSync.log)
                 raise
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a sync has failed, as far as is known now; does not wait."""
+        return self._failure is not None
+
+    def require_trust(self) -> None:
+        """Refuse to build on a log whose sync has failed; waits for a sync that runs. Raises: OSError.
+
+        Ask after opening the descriptors that will be synced: what fails from then on the system
+        reports to them as well; what failed before it reports to nobody any more.
+        """
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
 
     def close(self) -> None:
         """Close the descriptors; call it after SQLite's connection is closed. Idempotent."""
@@ -138,6 +182,20 @@ class ObjectFiles:
         if self._main is not None:
             os.close(self._main)
             self._main = None
+
+
+def _note_path(path: Path) -> Path:
+    return path.with_suffix(".sync-failed")
+
+
+def _note(path: Path, failed: FailedSync) -> None:
+    # A disk that takes not even this leaves it to the memory of this process.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(_note_path(path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, failed.encode())
+        finally:
+            os.close(descriptor)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

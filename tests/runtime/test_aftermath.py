@@ -45,6 +45,19 @@ def fail_syncs_of(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     monkeypatch.setattr("dohost.storage.files.os.fsync", refuse)
 
 
+def rewrites(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bytes]]:
+    """Return the list to which every write of a log by us will be added."""
+    written: list[tuple[int, bytes]] = []
+    real = os.pwrite
+
+    def pwrite(descriptor: int, content: bytes, offset: int) -> int:
+        written.append((offset, content))
+        return real(descriptor, content, offset)
+
+    monkeypatch.setattr("dohost.storage.files.os.pwrite", pwrite)
+    return written
+
+
 def wal_of(bench) -> Path:
     actor = bench.actor()
     return Path(f"{actor.database.path}-wal")
@@ -61,14 +74,7 @@ async def test_after_a_failed_sync_the_log_is_written_again_before_it_is_trusted
         await bench.stub().increment()
     assert caught.value.code == "outcome-unknown"
     monkeypatch.undo()
-    written: list[tuple[int, bytes]] = []
-    real = os.pwrite
-
-    def pwrite(descriptor: int, content: bytes, offset: int) -> int:
-        written.append((offset, content))
-        return real(descriptor, content, offset)
-
-    monkeypatch.setattr("dohost.storage.files.os.pwrite", pwrite)
+    written = rewrites(monkeypatch)
     log = wal.read_bytes()
     # The second increment was committed; whether it was kept was for the disk to say.
     assert await bench.stub().read() == 2
@@ -106,6 +112,45 @@ async def test_an_object_whose_log_can_not_be_rewritten_answers_and_recovers(
             await bench.stub().read()
     monkeypatch.undo()
     assert await bench.stub().read() == 2
+
+
+async def test_the_next_process_writes_a_log_again_that_this_one_could_not(
+    bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.run(PAIR)
+    await bench.stub().increment()
+    path = bench.actor().database.path
+    fail_syncs_of(monkeypatch, "-wal")
+    with pytest.raises(DohostError):
+        await bench.stub().increment()
+    # The last act of the process tries again and fails again.
+    await bench.host.drain(grace_s=0)
+    monkeypatch.undo()
+    note = path.with_suffix(".sync-failed")
+    assert note.read_text() == "log"
+    await bench.restart(PAIR)
+    written = rewrites(monkeypatch)
+    log = path.with_name(f"{path.name}-wal").read_bytes()
+    assert await bench.stub().read() == 2
+    assert written == [(0, log)]
+    assert not note.exists()
+
+
+async def test_the_next_process_sets_a_file_aside_whose_first_sync_failed(
+    bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.run(PAIR)
+    fail_syncs_of(monkeypatch, ".sqlite")
+    with pytest.raises(DohostError):
+        await bench.stub().increment()
+    monkeypatch.undo()
+    # As kill -9 leaves it: nobody has dealt with it, and the memory of it is gone.
+    bench.host.classes["app-Counter"].aftermaths = Aftermaths()
+    assert await bench.stub().read() == 0
+    assert await bench.stub().increment() == 1
+    path = bench.actor().database.path
+    assert path.with_name(f"{path.name}.unfinished").exists()
+    assert not path.with_suffix(".sync-failed").exists()
 
 
 async def test_what_a_reset_instance_left_unsynced_is_synced_before_it_is_shown(
@@ -194,11 +239,11 @@ async def test_after_a_crash_what_was_left_is_synced_before_anything_is_shown(
     assert synced == ["all"]
 
 
-def test_the_worst_aftermath_counts() -> None:
-    found = Aftermaths()
-    assert found.of("a") is None
+def test_the_worst_aftermath_counts(tmp_path: Path) -> None:
+    found, path = Aftermaths(), tmp_path / "a.sqlite"
+    assert found.of("a", path) is None
     found.note("a", Aftermath.sync_failed)
     found.note("a", Aftermath.unsynced)
-    assert found.of("a") is Aftermath.sync_failed
+    assert found.of("a", path) is Aftermath.sync_failed
     found.dealt_with("a")
-    assert found.of("a") is None
+    assert found.of("a", path) is None

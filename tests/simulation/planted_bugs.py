@@ -26,7 +26,7 @@ def synchronous_off() -> None:
         opened.pragma("journal_mode", "wal")
         opened.pragma("synchronous", "off")
 
-    def copy_in_thread(path: Path, limits: object, *, now_s: int) -> None:
+    def copy_in_thread(path: Path, limits: object, **facts: object) -> None:
         opened = connection.open_file(path)
         opened.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - runs the query
         opened.pragma("synchronous", "off")

@@ -3,7 +3,8 @@
     python -m tests.simulation.traced_run DIRECTORY SEED [BUG]
 
 Bursts of calls reach cells of one class while objects are created, evicted, checkpointed and reopened,
-and while the host is stopped and started again. Every line of `acks` says `CELL COUNT`: the caller has
+and while the host is stopped and started again. Every other seed has a slow disk, whose syncs are left to
+threads, so that everything else happens in the middle of them. Every line of `acks` says `CELL COUNT`: the caller has
 been told that so many operations are applied. Nothing here knows what is checked.
 """
 
@@ -15,6 +16,8 @@ import os
 import random
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from dohost.config import DurableObjectBinding, WorkerConfig
@@ -22,14 +25,16 @@ from dohost.errors import DohostError
 from dohost.runtime import checkpoints
 from dohost.runtime.host import Host, HostOptions
 from dohost.runtime.lock import LockInfo
-from dohost.storage import files
+from dohost.storage import commit, files
+from dohost.storage.database import Database
 from tests.simulation.cell import ENTRY, OPERATIONS
 from tests.simulation.planted_bugs import plant
 
 CELLS = 8
 BURSTS = 60
 RESTART_EVERY = 25
-SYNC_FAILURES = 0.02
+SYNC_FAILURES = 0.05
+SLOW_SYNCS_S = (0.0, 0.0, 0.001, 0.004, 0.01)
 UNIQUE_KEY = "power-Cell"
 
 
@@ -39,6 +44,9 @@ class Run:
     def __init__(self, root: Path, seed: int) -> None:
         self._root = root
         self._chance = random.Random(seed)
+        self._is_slow = seed % 2 == 0
+        if self._is_slow:
+            commit.SYNC_INLINE_MAX_S = 0.0
         self._acks = os.open(root / "acks", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     async def run(self) -> None:
@@ -81,19 +89,37 @@ class Run:
     def _fail_syncs(self) -> None:
         """Let some syncs of a log fail; the disk has then dropped what it could not write.
 
-        Not the first of a log: an object whose creation failed begins its history anew.
+        Not the first of a log: an object whose creation failed begins its history anew. And not while
+        SQLite copies it: the kernel would report that failure to SQLite's descriptors as well, so that
+        the copying ends, and what it tells them can't be changed here.
         """
-        real, seen = files._data_sync, set[str]()
+        real, seen, copied = files._data_sync, set[str](), Counter[str]()
 
         def data_sync(descriptor: int) -> None:
             path = os.readlink(f"/proc/self/fd/{descriptor}")
-            if path in seen and self._chance.random() < SYNC_FAILURES:
+            may_fail = path in seen and not copied[path]
+            if may_fail and self._chance.random() < SYNC_FAILURES:
                 os.write(self._acks, f"failed {path}\n".encode())
                 raise OSError(errno.EIO, "Input/output error")
             seen.add(path)
+            if self._is_slow:
+                time.sleep(self._chance.choice(SLOW_SYNCS_S))
             real(descriptor)
 
+        def noted(copy: Callable[[Database], None]) -> Callable[[Database], None]:
+            def run(database: Database) -> None:
+                log = f"{database.path}-wal"
+                copied[log] += 1
+                try:
+                    copy(database)
+                finally:
+                    copied[log] -= 1
+
+            return run
+
         files._data_sync = data_sync
+        Database.checkpoint_passive = noted(Database.checkpoint_passive)
+        Database.checkpoint_finish = noted(Database.checkpoint_finish)
 
     def _call(self, host: Host, cell: int) -> asyncio.Task[None]:
         stub = host.classes[UNIQUE_KEY].namespace.getByName(f"cell-{cell}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 from collections.abc import Callable
@@ -195,3 +196,25 @@ def test_any_flip_is_an_error_or_harmless_or_beyond_what_sqlite_sees(
         read(bench.path)
     except Quarantined:
         assert bench.path.read_bytes() == (kept / bench.path.name).read_bytes()
+
+
+def test_nothing_is_copied_out_of_a_log_whose_sync_has_failed(
+    bench: StorageBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.storage.put(CONTENT)
+    bench.end_turn()
+    bench.database.sync()
+    bench.storage.put("key000", "dropped by the disk")
+    bench.end_turn()
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("dohost.storage.files.os.fdatasync", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        bench.database.sync()
+    monkeypatch.undo()
+    before = bench.path.read_bytes()
+    with pytest.raises(OSError, match="Input/output error"):
+        bench.database.checkpoint_passive()
+    assert bench.path.read_bytes() == before
