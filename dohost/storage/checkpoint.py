@@ -18,7 +18,7 @@ from pathlib import Path
 
 import apsw
 
-from dohost.storage.connection import open_file
+from dohost.storage.connection import frames_committed, open_file
 from dohost.storage.history import HistoryLimits, opened_history
 
 
@@ -51,7 +51,7 @@ def take_over(
     connection: apsw.Connection, path: Path, limits: HistoryLimits, *, now_s: int
 ) -> None:
     """Keep everything that is committed in the history; `connection` is in no transaction."""
-    frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    frames = frames_committed(connection)
     with opened_history(path) as history:
         history.take_over(frames, limits=limits, now_s=now_s)
 

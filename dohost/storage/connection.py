@@ -35,6 +35,7 @@ LIMITS = (
     (apsw.SQLITE_LIMIT_WORKER_THREADS, 0),
 )
 
+_LOOKS_MAX = 1_000
 SETTINGS = (
     (apsw.SQLITE_DBCONFIG_DEFENSIVE, 1),
     (apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1),
@@ -68,6 +69,20 @@ def use_wal(connection: apsw.Connection, path: Path) -> None:
     if mode != "wal":
         raise StorageFailure(f"{path} can't use a write-ahead log ({mode})", outcome="not-applied")
     connection.pragma("synchronous", "normal")
+
+
+def frames_committed(connection: apsw.Connection) -> int:
+    """Return how many frames of its file's log a connection sees, which has read before.
+
+    Raises: apsw.Error.
+    """
+    for _ in range(_LOOKS_MAX - 1):
+        try:
+            return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0]
+        except apsw.BusyError:
+            # A commit is changing the log's index at this moment; SQLite does not wait for it here.
+            continue
+    return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0]
 
 
 def sqlite_version() -> str:

@@ -18,7 +18,7 @@ import msgspec
 
 from dohost.errors import HostError, JsException, StorageFailure
 from dohost.storage.bookmark import parse_bookmark
-from dohost.storage.connection import open_file
+from dohost.storage.connection import frames_committed, open_file
 from dohost.storage.copies import check, replace_content, write_database
 from dohost.storage.durable_file import write_durably
 from dohost.storage.failures import message_of
@@ -66,7 +66,7 @@ def committed_frames(path: Path) -> int:
     try:
         # A connection that has never read does not know that it is in WAL mode.
         connection.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - runs the query
-        return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0]
+        return frames_committed(connection)
     finally:
         connection.close()
 
