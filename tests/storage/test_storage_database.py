@@ -13,7 +13,6 @@ import pytest
 from storage_bench import META, OBJECT_ID, StorageBench
 
 from dohost.errors import JsException, Quarantined, StorageFailure, TooManyFiles
-from dohost.storage.connection import frames_committed
 from dohost.storage.database import Database, ObjectMeta
 
 
@@ -392,17 +391,3 @@ def test_databases_say_what_they_are(path: Path) -> None:
     assert repr(database) == f"<Database {path.name} without a file, 0 pages in the log>"
     database.close()
     assert "closed" in repr(database)
-
-
-def test_the_length_of_a_log_is_found_while_a_commit_changes_its_index() -> None:
-    class Changing:
-        def __init__(self) -> None:
-            self.looks = 0
-
-        def wal_checkpoint(self, *, mode: int) -> tuple[int, int]:
-            self.looks += 1
-            if self.looks < 4:
-                raise apsw.BusyError("database is locked")
-            return 7, 0
-
-    assert frames_committed(Changing()) == 7  # type: ignore[arg-type]  # all that is asked of a connection

@@ -12,6 +12,7 @@ from storage_bench import META, StorageBench
 
 from dohost.errors import HostError, JsException
 from dohost.storage import restore
+from dohost.storage.connection import frames_committed
 from dohost.storage.history import HistoryLimits, history_path, opened_history
 from dohost.storage.restore import order_path
 
@@ -296,3 +297,17 @@ def test_files_beside_an_object_do_not_look_like_objects(bench: StorageBench) ->
     bookmark(bench)
     assert [each.name for each in bench.path.parent.glob("*.sqlite")] == [bench.path.name]
     assert Path(bench.path).parent.name == META.unique_key
+
+
+def test_the_length_of_a_log_is_found_while_a_commit_changes_its_index() -> None:
+    class Changing:
+        def __init__(self) -> None:
+            self.looks = 0
+
+        def wal_checkpoint(self, *, mode: int) -> tuple[int, int]:
+            self.looks += 1
+            if self.looks < 4:
+                raise apsw.BusyError("database is locked")
+            return 7, 0
+
+    assert frames_committed(Changing()) == 7  # type: ignore[arg-type]  # all that is asked of a connection
