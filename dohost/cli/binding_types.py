@@ -69,6 +69,8 @@ def env_types(generation: Generation, others: Mapping[str, Generation], *, modul
         cls = None if owner is None else owner.exports.get(service.entrypoint or "Default")
         stub = "Fetcher" if cls is None else writer.stub(cls, "Fetcher")
         lines.append(f"    {service.binding}: {stub}")
+    if config.assets is not None and config.assets.binding is not None:
+        lines.append(f"    {config.assets.binding}: Fetcher")
     lines += [f"    {name}: Any" for name in _untyped(config)]
     imports = "".join(f"{line}\n" for line in sorted(writer.imports))
     parts = [_HEAD.format(module=module, imports=imports), *writer.stubs.values()]

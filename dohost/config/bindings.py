@@ -1,7 +1,7 @@
 """The bindings of one checked section, as values.
 
 Shapes are already right (`sections`); what is checked here is what bindings mean together: one name
-each, class names that can be part of a directory's name, directories that exist.
+each, class names that can be part of a directory's name.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dohost.config import schema
-from dohost.config.document import Document
 from dohost.config.model import (
-    AssetsConfig,
     DurableObjectBinding,
     Json,
     QueueConsumer,
@@ -138,22 +136,6 @@ def read_queues(value: object) -> tuple[tuple[QueueProducer, ...], tuple[QueueCo
         msgspec.convert(table.get("producers", ()), tuple[QueueProducer, ...]),
         msgspec.convert(table.get("consumers", ()), tuple[QueueConsumer, ...]),
     )
-
-
-def read_assets(document: Document, section: Section, findings: Findings) -> AssetsConfig | None:
-    """Return the static assets; a directory that does not exist is a problem."""
-    placed = section.get("assets")
-    if placed is None:
-        return None
-    table = msgspec.convert(placed.value, dict[str, object])
-    directory = (document.path.parent / str(table["directory"])).resolve()
-    if not directory.is_dir():
-        findings.problem(
-            (*placed.path, "directory"),
-            f'The directory of "assets" was not found: {shown(table["directory"])}.',
-        )
-    known = {key: table[key] for key in AssetsConfig.__struct_fields__ if key in table}
-    return msgspec.convert(known | {"directory": directory}, AssetsConfig)
 
 
 def read_unsupported(section: Section) -> tuple[UnsupportedBinding, ...]:

@@ -15,6 +15,10 @@ import msgspec
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 StorageFlavour: TypeAlias = Literal["sqlite", "kv"]
+HtmlHandling: TypeAlias = Literal[
+    "auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none"
+]
+NotFoundHandling: TypeAlias = Literal["single-page-application", "404-page", "none"]
 
 
 class DurableObjectBinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +89,19 @@ class QueueConsumer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AssetsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Static files served before the Worker; `directory` is absolute."""
+    """Static files served before the Worker; `directory` is absolute.
+
+    The Worker comes first for every request (`is_worker_first`), or for the paths of `worker_routes`
+    that are not in `asset_routes`; `*` in these takes anything.
+    """
 
     directory: Path
     binding: str | None = None
-    html_handling: str | None = None
-    not_found_handling: str | None = None
+    html_handling: HtmlHandling = "auto-trailing-slash"
+    not_found_handling: NotFoundHandling = "none"
+    is_worker_first: bool = False
+    worker_routes: tuple[str, ...] = ()
+    asset_routes: tuple[str, ...] = ()
 
 
 class UnsupportedBinding(msgspec.Struct, frozen=True, kw_only=True):

@@ -127,7 +127,9 @@ _ASSETS = Table(
             _choice("auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none")
         ),
         "not_found_handling": _optional(_choice("single-page-application", "404-page", "none")),
-        "run_worker_first": IGNORED,
+        "run_worker_first": _optional(
+            Either(shapes=(BOOLEAN, STRINGS), expected="an array of strings or a boolean")
+        ),
     }
 )
 _DEV = Table(

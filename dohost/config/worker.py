@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from dohost.config.assets import read_assets
 from dohost.config.bindings import (
     check_binding_names,
-    read_assets,
     read_durable_objects,
     read_queues,
     read_ratelimits,

@@ -16,6 +16,7 @@ from dohost.objects.namespace import DurableObjectNamespace
 from dohost.runtime.rate_limits import RateLimit
 from dohost.runtime.services import ServiceStub
 from dohost.runtime.worker import Generation
+from dohost.simulators.assets import Assets
 from dohost.simulators.resources import Resources
 
 
@@ -62,7 +63,12 @@ class Unavailable:
 
 
 def build_env(
-    config: WorkerConfig, directory: Directory, *, clock: Clock, resources: Resources
+    config: WorkerConfig,
+    directory: Directory,
+    *,
+    clock: Clock,
+    resources: Resources,
+    assets: Assets | None = None,
 ) -> Env:
     """Return the `env` of one worker."""
     bindings: dict[str, object] = {name: raw(value) for name, value in config.vars.items()}
@@ -98,8 +104,7 @@ def build_env(
             content_type="json" if as_json else "v8",
         )
     if config.assets is not None and config.assets.binding is not None:
-        name = config.assets.binding
-        bindings[name] = Unavailable(f"env.{name}: dohost has no local static assets yet.")
+        bindings[config.assets.binding] = assets
     for other in config.unsupported:
         bindings[other.binding] = Unavailable(
             f"env.{other.binding}: dohost has no local {other.kind}."

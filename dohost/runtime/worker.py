@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import ModuleType
+from typing import Protocol
 
 from workers import DurableObject, Request, Response
 from workers.context import Fetcher, current_ctx, current_env, current_sockets, outbound
@@ -28,8 +29,17 @@ from dohost.runtime.loans import Loan
 from dohost.runtime.origin import Origin
 from dohost.runtime.references import arguments_move, copy_result
 from dohost.runtime.registry import SDK_ROOTS
+from dohost.simulators.assets import Assets
 
 Exports = Mapping[str, type]
+
+
+class Fetch(Protocol):
+    """Answers a request; `props` arrive as the entrypoint's `ctx.props`."""
+
+    def __call__(
+        self, request: Request, *, props: Mapping[str, object] | None = None
+    ) -> Awaitable[Response]: ...
 
 
 class ExecutionContext:
@@ -67,6 +77,9 @@ class Generation:
         self.module: ModuleType = self.code.load()
         self.switching = _switching() if self.code.waits_in_sync_code else None
         self.exports: Exports = self._exports()
+        # Where requests for the worker go: to its code, or to static assets before it.
+        self.front: Fetch = self.fetch
+        self.assets: Assets | None = None
         self.env: object = None
         self.loopback: object = None
         self.context = contextvars.Context()

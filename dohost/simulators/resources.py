@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from dohost.clock import Clock, Entropy
+from dohost.simulators.assets import Assets, Site
 from dohost.simulators.d1 import D1Database
 from dohost.simulators.d1_store import D1Store, d1_path
 from dohost.simulators.files import file_name_of
@@ -66,6 +67,10 @@ class Resources:
             directory, lambda path: R2Store(path, clock=self._clock, entropy=self._entropy)
         )
         return R2Bucket(store, outlet=self._outlet)
+
+    def assets(self, site: Site) -> Assets:
+        """Return static assets as a worker's code holds them."""
+        return Assets(site, outlet=self._outlet)
 
     def queue(self, name: str, *, delay_s: float, content_type: ContentType) -> WorkerQueue:
         """Return a queue as its producers hold it, with their defaults."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dohost.config import Loaded, Overrides, WorkerConfig, load
+from dohost.config import AssetsConfig, Loaded, Overrides, WorkerConfig, load
 from dohost.errors import ConfigError
 
 BASE: dict[str, object] = {
@@ -315,6 +315,45 @@ def test_every_kind_of_binding_is_carried(tmp_path: Path) -> None:
     ]
     dev = worker.dev
     assert (dev.ip, dev.port, dev.local_protocol, dev.is_port_set) == ("0.0.0.0", 0, "https", True)
+
+
+def test_assets_say_what_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+
+    def assets(**fields: object) -> AssetsConfig:
+        given = {"directory": "public", "binding": "ASSETS", **fields}
+        found = worker_of(tmp_path, {"assets": given}).assets
+        assert found is not None
+        return found
+
+    plain = assets()
+    assert (plain.html_handling, plain.not_found_handling) == ("auto-trailing-slash", "none")
+    assert (plain.is_worker_first, plain.worker_routes, plain.asset_routes) == (False, (), ())
+    assert assets(run_worker_first=True).is_worker_first
+    routed = assets(run_worker_first=["/api/*", "!/api/docs/*"])
+    assert (routed.worker_routes, routed.asset_routes) == (("/api/*",), ("/api/docs/*",))
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ([], "must provide at least 1 rule"),
+        (["!/a"], "must provide at least 1 non-negative rule"),
+        ([f"/{n}" for n in range(101)], "101 rules provided exceeds max of 100"),
+        (["a"], "'a': rules must start with '/' or '!/'"),
+        (["/b", "!a"], "'!a': negative rules must start with '!/'"),
+        (["/" + "a" * 100], "all rules must be less than 100 characters in length"),
+        (["/a", "/a"], "'/a': rule is a duplicate; rules must be unique"),
+        (["/a/*", "/a/b"], "'/a/b': rule '/a/*' makes it redundant"),
+        ("x", "to be an array of strings or a boolean"),
+    ],
+)
+def test_wrong_rules_of_run_worker_first_are_named(
+    tmp_path: Path, rules: object, problem: str
+) -> None:
+    (tmp_path / "public").mkdir()
+    assets = {"directory": "public", "binding": "A", "run_worker_first": rules}
+    assert problem in "\n".join(problems_of(tmp_path, {"assets": assets}))
 
 
 @pytest.mark.parametrize(
