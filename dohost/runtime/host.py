@@ -8,6 +8,7 @@ closes every file and gives the directory free. Outbound HTTP comes in as a `Fet
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from types import ModuleType
 
 import msgspec
 from workers import Request, Response
-from workers.context import Fetcher
+from workers.context import Fetcher, current_env
 from workers.socket_end import Close
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
@@ -274,7 +275,8 @@ class Host:
         primary = self._primary
         if primary is None:
             raise self._failure
-        primary.enter()
+        if current_env.get() is not primary.env:
+            primary.enter()
         return primary.front(request)
 
     async def refresh_assets(self) -> None:
@@ -290,6 +292,11 @@ class Host:
             assets = self._generations[name].assets
             assert assets is not None, "its configuration names a directory"
             assets.site = site
+
+    def new_context(self) -> contextvars.Context:
+        """Return a context for a request; one in which the primary worker's bindings are current."""
+        primary = self._primary
+        return contextvars.Context() if primary is None else primary.context.copy()
 
     def keep(self, awaitable: Awaitable[object]) -> None:
         """Let background work of a stateless event run to its end."""
