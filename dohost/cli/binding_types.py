@@ -163,4 +163,7 @@ def _untyped(config: WorkerConfig) -> list[str]:
     names += [each.binding for each in config.d1_databases]
     names += [each.binding for each in config.queue_producers]
     names += [each.name for each in config.ratelimits]
+    names += [each.binding for each in config.analytics_engine_datasets]
+    names += [each.binding for each in config.hyperdrive]
+    names += [each.binding for each in config.secrets_store_secrets]
     return names + [each.binding for each in config.unsupported]

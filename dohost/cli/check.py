@@ -81,9 +81,7 @@ async def _load_problems(loaded: Loaded, options: HostOptions) -> tuple[str, ...
         try:
             await host.load(loaded.workers)
         except LoadFailed as error:
-            secrets = [
-                str(worker.vars[name]) for worker in loaded.workers for name in worker.secret_names
-            ]
+            secrets = [value for worker in loaded.workers for value in worker.hidden_values()]
             failure = describe(error, root=source_root(loaded.workers), redactor=Redactor(secrets))
             return failure.problems or (failure_text(failure),)
     return ()

@@ -232,9 +232,7 @@ class _Session:
         self._loaded = loaded
 
     def _describe(self, loaded: Loaded) -> None:
-        secrets = [
-            str(worker.vars[name]) for worker in loaded.workers for name in worker.secret_names
-        ]
+        secrets = [value for worker in loaded.workers for value in worker.hidden_values()]
         root, redactor = source_root(loaded.workers), Redactor(secrets)
         self._page = ErrorPage(root=root, redactor=redactor)
         self._view.describe_with(redactor, root=root)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dohost.config.load import load
 from dohost.config.model import (
+    AnalyticsBinding,
     AssetsConfig,
     ClassRename,
     D1Binding,
     DevConfig,
     DurableObjectBinding,
     HtmlHandling,
+    HyperdriveBinding,
     Json,
     KvBinding,
     Loaded,
@@ -24,6 +26,7 @@ from dohost.config.model import (
     QueueProducer,
     R2Binding,
     RateLimitBinding,
+    SecretsStoreBinding,
     ServiceBinding,
     StorageFlavour,
     UnsupportedBinding,
@@ -31,12 +34,14 @@ from dohost.config.model import (
 )
 
 __all__ = [
+    "AnalyticsBinding",
     "AssetsConfig",
     "ClassRename",
     "D1Binding",
     "DevConfig",
     "DurableObjectBinding",
     "HtmlHandling",
+    "HyperdriveBinding",
     "Json",
     "KvBinding",
     "Loaded",
@@ -47,6 +52,7 @@ __all__ = [
     "QueueProducer",
     "R2Binding",
     "RateLimitBinding",
+    "SecretsStoreBinding",
     "ServiceBinding",
     "StorageFlavour",
     "UnsupportedBinding",

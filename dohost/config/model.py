@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -86,6 +87,30 @@ class QueueConsumer(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int | None = None
     dead_letter_queue: str | None = None
     retry_delay: float | None = None
+
+
+class AnalyticsBinding(msgspec.Struct, frozen=True, kw_only=True):
+    """`env.<binding>.writeDataPoint()` writes to a dataset of Analytics Engine."""
+
+    binding: str
+    dataset: str | None = None
+
+
+class HyperdriveBinding(msgspec.Struct, frozen=True, kw_only=True):
+    """A database behind Hyperdrive; `port` is its kind's, for strings without one."""
+
+    binding: str
+    id: str
+    connection_string: str | None = None
+    port: int | None = None
+
+
+class SecretsStoreBinding(msgspec.Struct, frozen=True, kw_only=True):
+    """`await env.<binding>.get()` gives the value of a secret; None: no file has one."""
+
+    binding: str
+    secret_name: str
+    value: str | None = None
 
 
 class AssetsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +192,9 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     d1_databases: tuple[D1Binding, ...] = ()
     queue_producers: tuple[QueueProducer, ...] = ()
     queue_consumers: tuple[QueueConsumer, ...] = ()
+    analytics_engine_datasets: tuple[AnalyticsBinding, ...] = ()
+    hyperdrive: tuple[HyperdriveBinding, ...] = ()
+    secrets_store_secrets: tuple[SecretsStoreBinding, ...] = ()
     assets: AssetsConfig | None = None
     dev: DevConfig = DevConfig()
     unsupported: tuple[UnsupportedBinding, ...] = ()
@@ -178,6 +206,17 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         is_off = f"no_{flag}" in self.compatibility_flags
         # ISO dates compare as text; without a date a worker gets today's behaviour.
         return not is_off and (self.compatibility_date or since) >= since
+
+    def hidden_values(self) -> list[str]:
+        """Return every value that must never be shown: secrets and connection strings."""
+        values = [str(self.vars[name]) for name in self.secret_names]
+        values += [each.value for each in self.secrets_store_secrets if each.value]
+        for each in self.hyperdrive:
+            if each.connection_string is not None:
+                values.append(each.connection_string)
+                password = urlsplit(each.connection_string).password or ""
+                values += [password, unquote(password)] if password else []
+        return values
 
     def unique_key(self, class_name: str) -> str:
         """Return the key that a namespace's ids and directory derive from, equal to wrangler's."""

@@ -27,6 +27,7 @@ from dohost.config.bindings import (
 from dohost.config.document import Document
 from dohost.config.migrations import declares_objects, evaluate_exports, evaluate_migrations
 from dohost.config.model import (
+    AnalyticsBinding,
     D1Binding,
     DevConfig,
     DurableObjectBinding,
@@ -98,6 +99,9 @@ def build_worker(
         d1_databases=msgspec.convert(section.plain("d1_databases") or (), tuple[D1Binding, ...]),
         queue_producers=producers,
         queue_consumers=consumers,
+        analytics_engine_datasets=msgspec.convert(
+            section.plain("analytics_engine_datasets") or (), tuple[AnalyticsBinding, ...]
+        ),
         assets=read_assets(document, section, findings),
         dev=_dev(section, findings),
         unsupported=read_unsupported(section),

@@ -111,6 +111,15 @@ def _local_rows(worker: WorkerConfig) -> Iterator[BindingRow]:
         *((r2.binding, r2.bucket_name, "R2 Bucket") for r2 in worker.r2_buckets),
         *((d1.binding, d1.database_name, "D1 Database") for d1 in worker.d1_databases),
         *((queue.binding, queue.queue, "Queue") for queue in worker.queue_producers),
+        *(
+            (each.binding, each.dataset, "Analytics Engine Dataset")
+            for each in worker.analytics_engine_datasets
+        ),
+        *((each.binding, each.id, "Hyperdrive Config") for each in worker.hyperdrive),
+        *(
+            (each.binding, each.secret_name, "Secrets Store Secret")
+            for each in worker.secrets_store_secrets
+        ),
     ]
     for binding, name, resource in simulated:
         yield BindingRow(binding=_named(binding, name), resource=resource)
