@@ -87,9 +87,7 @@ class Actor:
             aftermath.deal_with(path)
         self.database = open_object(
             path,
-            lambda: Database(
-                path, meta, strict=parts.is_strict, clock=parts.clock, history=parts.history
-            ),
+            lambda: Database(path, meta, parts.files, directory=object_class.directory),
             is_recorded=lambda: parts.catalog.knows(self.key),
         )
         if self.database.is_begun_anew:

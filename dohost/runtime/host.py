@@ -50,6 +50,7 @@ from dohost.runtime.worker import Generation
 from dohost.simulators.assets import Site
 from dohost.simulators.resources import Resources
 from dohost.storage.commit import SYNC_THREADS_MAX, Committer
+from dohost.storage.database import DatabaseOptions
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.telemetry import Log, stderr_log
 
@@ -136,8 +137,9 @@ class Host:
             entropy=options.entropy,
             log=options.log,
             persist=options.persist,
-            is_strict=options.is_strict,
-            history=options.history,
+            files=DatabaseOptions(
+                is_strict=options.is_strict, clock=options.clock, history=options.history
+            ),
             faults=options.faults,
             missing=await report_missing(
                 options.persist, options.missing_files, catalog=catalog, log=options.log

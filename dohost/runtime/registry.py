@@ -51,7 +51,8 @@ from dohost.runtime.moved_streams import moved_from_here
 from dohost.runtime.references import lend
 from dohost.runtime.turns import Nesting, current_owner
 from dohost.storage.commit import Committer
-from dohost.storage.history import HistoryLimits
+from dohost.storage.database import DatabaseOptions
+from dohost.storage.directories import Directory
 from dohost.telemetry import Log
 
 SDK_ROOTS: tuple[type, ...] = (DurableObject, WorkerEntrypoint)
@@ -76,8 +77,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     entropy: Entropy
     log: Log
     persist: Path
-    is_strict: bool
-    history: HistoryLimits
+    files: DatabaseOptions
     faults: Faults | None = None
     cuts: Cuts
     missing: set[tuple[str, str]] = msgspec.field(default_factory=set)
@@ -119,7 +119,7 @@ class ObjectClass:
         self._closed: dict[str, HostError] = {}
         # Actors that run old code and end as soon as they are idle, with the events that wait for that.
         self.retiring: dict[Actor, list[Callable[[], None]]] = {}
-        self._directory = parts.persist / "v3" / "do" / unique_key
+        self.directory = Directory(parts.persist / "v3" / "do" / unique_key)
 
     def __repr__(self) -> str:
         return f"<ObjectClass {self.unique_key}, {len(self.actors)} live>"
@@ -165,7 +165,7 @@ class ObjectClass:
 
     def file_of(self, object_id: str) -> Path:
         """Return the object's file, named as wrangler names it."""
-        return self._directory / f"{object_id}.sqlite"
+        return self.directory.path / f"{object_id}.sqlite"
 
     def actor(self, object_id: DurableObjectId) -> Actor:
         """Return the object's live instance; makes it if there is none. Raises: HostError."""
