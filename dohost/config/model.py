@@ -85,6 +85,7 @@ class QueueConsumer(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_size: int | None = None
     max_batch_timeout: float | None = None
     max_retries: int | None = None
+    max_concurrency: int | None = None
     dead_letter_queue: str | None = None
     retry_delay: float | None = None
 

@@ -103,7 +103,7 @@ _QUEUES = Table(
                         "max_retries": _optional(INTEGER),
                         "dead_letter_queue": _optional(),
                         "retry_delay": _optional(NUMBER),
-                        "max_concurrency": IGNORED,
+                        "max_concurrency": _optional(INTEGER),
                         "type": IGNORED,
                     },
                 )

@@ -77,8 +77,7 @@ def build_worker(
     check_binding_names(section, variables, findings)
     if name is None or main is None:
         return None
-    queues = section.get("queues")
-    producers, consumers = read_queues(queues.value if queues else {})
+    producers, consumers = read_queues(section, findings)
     return WorkerConfig(
         name=name,
         main=main,

@@ -1,7 +1,8 @@
 """Directories that are there after a power cut: made, and their entries synced, before anything is put in.
 
-Making one blocks for one sync, which happens once per class of objects. The entries of new files are made
-durable by a `Directory`, where many that appeared together share one sync, and a file whose entry is
+Making one blocks for one sync, which happens once per class of objects. Several threads make directories;
+whoever finds one that another is making waits until its entry is synced, too. The entries of new files are
+made durable by a `Directory`, where many that appeared together share one sync, and a file whose entry is
 durable never asks for another.
 """
 
@@ -13,6 +14,7 @@ import threading
 from pathlib import Path
 
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+_making = threading.Lock()
 
 
 def beside(path: Path, suffix: str) -> str:
@@ -69,13 +71,14 @@ class Directory:
 
 def make_directory(directory: Path) -> None:
     """Make a directory and what is missing above it, private to the user. Raises: OSError."""
-    missing = []
-    while not directory.exists():
-        missing.append(directory)
-        directory = directory.parent
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-        sync_directory(each.parent)
+    with _making:
+        missing = []
+        while not directory.exists():
+            missing.append(directory)
+            directory = directory.parent
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(each.parent)
 
 
 def sync_directory(directory: Path) -> None:

@@ -2,56 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from config_files import problems_of, read, worker_of, write
 
-from dohost.config import AssetsConfig, Loaded, Overrides, WorkerConfig, load
+from dohost.config import AssetsConfig, Overrides, load
 from dohost.errors import ConfigError
-
-BASE: dict[str, object] = {
-    "name": "app",
-    "main": "entry.py",
-    "compatibility_date": "2026-08-01",
-    "compatibility_flags": ["python_workers"],
-}
-
-
-def write(
-    directory: Path, extra: Mapping[str, object] | None = None, *, name: str = "wrangler.json"
-) -> Path:
-    (directory / "entry.py").write_text("")
-    path = directory / name
-    path.write_text(json.dumps(BASE | dict(extra or {}), indent=1))
-    return path
-
-
-def read(
-    directory: Path,
-    *,
-    env: str | None = None,
-    overrides: Overrides | None = None,
-    process: Mapping[str, str] | None = None,
-) -> Loaded:
-    return load(None, cwd=directory, env=env, overrides=overrides, process_env=process or {})
-
-
-def worker_of(
-    directory: Path, extra: Mapping[str, object], *, env: str | None = None
-) -> WorkerConfig:
-    write(directory, extra)
-    return read(directory, env=env).workers[0]
-
-
-def problems_of(
-    directory: Path, extra: Mapping[str, object], *, env: str | None = None
-) -> tuple[str, ...]:
-    write(directory, extra)
-    with pytest.raises(ConfigError) as caught:
-        read(directory, env=env)
-    return caught.value.problems
 
 
 def objects(*bindings: Mapping[str, object]) -> dict[str, object]:
@@ -354,16 +312,6 @@ def test_wrong_rules_of_run_worker_first_are_named(
     (tmp_path / "public").mkdir()
     assets = {"directory": "public", "binding": "A", "run_worker_first": rules}
     assert problem in "\n".join(problems_of(tmp_path, {"assets": assets}))
-
-
-@pytest.mark.parametrize(
-    ("port", "is_valid"), [(-1, False), (0, True), (65535, True), (65536, False)]
-)
-def test_a_port_has_sixteen_bits(tmp_path: Path, *, port: int, is_valid: bool) -> None:
-    if is_valid:
-        assert worker_of(tmp_path, {"dev": {"port": port}}).dev.port == port
-    else:
-        assert "from 0 to 65535" in problems_of(tmp_path, {"dev": {"port": port}})[0]
 
 
 def test_workers_of_one_process_need_different_names(tmp_path: Path) -> None:
