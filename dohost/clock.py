@@ -1,7 +1,7 @@
 """Time and chance, injected everywhere.
 
-`monotonic()` measures durations; `realtime_ns()` makes promises that outlive the process (alarms,
-JWT `exp`, cache dates). No other file imports `time`, `random`, `secrets` or `uuid`, so a test that
+`monotonic()` measures durations, `thread_cpu()` work; `realtime_ns()` makes promises that outlive the
+process (alarms, JWT `exp`, cache dates). No other file imports `time`, `random`, `secrets` or `uuid`, so a test that
 passes a `ManualClock` and a `SeededEntropy` is a deterministic program.
 """
 
@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
+_62_BITS = (1 << 62) - 1
+
 
 class Clock(Protocol):
     """Where every duration and date comes from."""
@@ -24,6 +26,10 @@ class Clock(Protocol):
 
     def realtime_ns(self) -> int:
         """Return nanoseconds since the Unix epoch; it may jump, also backwards."""
+        ...
+
+    def thread_cpu(self) -> float:
+        """Return the seconds of processor time that the calling thread has used."""
         ...
 
 
@@ -50,6 +56,7 @@ class SystemClock:
 
     monotonic = staticmethod(time.monotonic)
     realtime_ns = staticmethod(time.time_ns)
+    thread_cpu = staticmethod(time.thread_time)
 
 
 class ManualClock:
@@ -58,12 +65,20 @@ class ManualClock:
     def __init__(self, *, realtime_ns: int = 1_790_000_000_000_000_000) -> None:
         self._monotonic = 1_000.0
         self._realtime_ns = realtime_ns
+        self._cpu_s = 0.0
 
     def monotonic(self) -> float:
         return self._monotonic
 
     def realtime_ns(self) -> int:
         return self._realtime_ns
+
+    def thread_cpu(self) -> float:
+        return self._cpu_s
+
+    def compute(self, seconds: float) -> None:
+        """Let the caller have used `seconds` of processor time; no other clock moves."""
+        self._cpu_s += seconds
 
     def advance(self, seconds: float) -> None:
         """Move both clocks forward by `seconds`."""
@@ -124,8 +139,7 @@ def system_sources(clock: Clock, entropy: Entropy) -> Iterator[None]:
 def uuid7(clock: Clock, entropy: Entropy) -> str:
     """Return a UUID version 7 (RFC 9562 §5.7): sorts by the millisecond it was made in."""
     millis = clock.realtime_ns() // 1_000_000
-    bits = entropy.bits(74)
-    return (
-        f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7{bits >> 62:03x}"
-        f"-{0x8000 | (bits >> 48 & 0x3FFF):04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
-    )
+    random_bits = entropy.bits(74)
+    value = millis << 80 | 0x7000 << 64 | random_bits >> 62 << 64 | 2 << 62 | random_bits & _62_BITS
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

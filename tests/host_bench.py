@@ -25,8 +25,11 @@ class Default(WorkerEntrypoint):
 class Bench:
     """A running host with what tests ask of it."""
 
-    def __init__(self, root: Path, *, evict_after_s: float | None = None) -> None:
+    def __init__(
+        self, root: Path, *, evict_after_s: float | None = None, is_strict: bool = False
+    ) -> None:
         self.root = root
+        self.is_strict = is_strict
         self.evict_after_s = evict_after_s
         self.clock = ManualClock()
         self.events: list[Event] = []
@@ -40,6 +43,7 @@ class Bench:
                 entropy=SeededEntropy(1),
                 log=Log(self.events.append),
                 evict_after_s=self.evict_after_s,
+                is_strict=self.is_strict,
                 reload_grace_s=0.05,
             )
         )

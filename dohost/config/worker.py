@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from dohost.config.assets import read_assets
 from dohost.config.bindings import (
     check_binding_names,
+    read_assets,
     read_durable_objects,
     read_queues,
     read_ratelimits,
@@ -27,7 +27,6 @@ from dohost.config.bindings import (
 from dohost.config.document import Document
 from dohost.config.migrations import declares_objects, evaluate_exports, evaluate_migrations
 from dohost.config.model import (
-    AnalyticsBinding,
     D1Binding,
     DevConfig,
     DurableObjectBinding,
@@ -40,8 +39,9 @@ from dohost.config.model import (
     WorkerConfig,
 )
 from dohost.config.sections import Section
-from dohost.config.shape import Findings, shown
+from dohost.config.shape import Findings, dotted, shown
 
+CPU_MS_MAX = 300_000
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_-]*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _MIGRATIONS_ADVICE = {
@@ -77,7 +77,8 @@ def build_worker(
     check_binding_names(section, variables, findings)
     if name is None or main is None:
         return None
-    producers, consumers = read_queues(section, findings)
+    queues = section.get("queues")
+    producers, consumers = read_queues(queues.value if queues else {})
     return WorkerConfig(
         name=name,
         main=main,
@@ -92,19 +93,32 @@ def build_worker(
         ratelimits=read_ratelimits(section),
         version_metadata=read_version_metadata(section),
         crons=_crons(section),
+        cpu_ms=_cpu_ms(section, findings),
         routes=_routes(section),
         kv_namespaces=msgspec.convert(section.plain("kv_namespaces") or (), tuple[KvBinding, ...]),
         r2_buckets=msgspec.convert(section.plain("r2_buckets") or (), tuple[R2Binding, ...]),
         d1_databases=msgspec.convert(section.plain("d1_databases") or (), tuple[D1Binding, ...]),
         queue_producers=producers,
         queue_consumers=consumers,
-        analytics_engine_datasets=msgspec.convert(
-            section.plain("analytics_engine_datasets") or (), tuple[AnalyticsBinding, ...]
-        ),
         assets=read_assets(document, section, findings),
         dev=_dev(section, findings),
         unsupported=read_unsupported(section),
     )
+
+
+def _cpu_ms(section: Section, findings: Findings) -> int | None:
+    limits = section.get("limits")
+    if limits is None:
+        return None
+    cpu_ms = msgspec.convert(limits.value, dict[str, object]).get("cpu_ms")
+    if not isinstance(cpu_ms, int):
+        return None
+    if not 1 <= cpu_ms <= CPU_MS_MAX:
+        path = (*limits.path, "cpu_ms")
+        findings.problem(
+            path, f'Expected "{dotted(path)}" to be from 1 to {CPU_MS_MAX} but got {cpu_ms}.'
+        )
+    return cpu_ms
 
 
 def _strings(section: Section, key: str) -> tuple[str, ...]:

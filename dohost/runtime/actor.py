@@ -29,9 +29,10 @@ from dohost.objects.state import DurableObjectState
 from dohost.runtime.aftermath import Aftermath
 from dohost.runtime.calls import RpcSink
 from dohost.runtime.catalog import ObjectKey
+from dohost.runtime.cpu import CpuAccount, MeteredTurn
 from dohost.runtime.custom_task import NEUTRAL
 from dohost.runtime.hibernation import Hibernation
-from dohost.runtime.opening import Opening
+from dohost.runtime.opening import Construction, Opening
 from dohost.runtime.sections import Section
 from dohost.runtime.sockets import ActorSockets
 from dohost.runtime.turns import Nesting, Sink, Turn, current_owner
@@ -63,6 +64,8 @@ class Actor:
         self.gate = InputGate(self._schedule)
         self.output = OutputGate()
         self.turns: set[Turn] = set()
+        self.cpu: CpuAccount | None = object_class.cpu_account()
+        self.turn_type: type[Turn] = Turn if self.cpu is None else MeteredTurn
         self.instance: object | None = None
         self.broken: BaseException | None = None
         self.is_evicted = False
@@ -87,7 +90,9 @@ class Actor:
             aftermath.deal_with(path)
         self.database = open_object(
             path,
-            lambda: Database(path, meta, parts.files, directory=object_class.directory),
+            lambda: Database(
+                path, meta, strict=parts.is_strict, clock=parts.clock, history=parts.history
+            ),
             is_recorded=lambda: parts.catalog.knows(self.key),
         )
         if self.database.is_begun_anew:
@@ -129,15 +134,15 @@ class Actor:
         self.is_used = True
         if not self._is_started:
             self._is_started = True
-            self.new_turn(self._construct, _Construction(self)).start()
+            self.new_turn(self._construct, Construction(self)).start()
         if self.broken is not None:
             sink.raised(self.broken)
             return
-        Turn(self, entry, sink, self.context.copy()).start()
+        self.turn_type(self, entry, sink, self.context.copy()).start()
 
     def new_turn(self, entry: Callable[[], object], sink: Sink) -> Turn:
         """Make a turn of this object that has not started, in a copy of the object's context."""
-        return Turn(self, entry, sink, self.context.copy())
+        return self.turn_type(self, entry, sink, self.context.copy())
 
     def _construct(self) -> None:
         self.storage.is_constructing = True
@@ -379,20 +384,3 @@ class Actor:
 
     def _schedule(self, callback: Callable[[], object]) -> None:
         self.loop.call_soon(callback, context=NEUTRAL)
-
-
-class _Construction:
-    """The outcome of the constructor: nothing, or a reset."""
-
-    __slots__ = ("_actor",)
-
-    def __init__(self, actor: Actor) -> None:
-        self._actor = actor
-
-    def returned(self, value: object) -> None:
-        self._actor.opening.constructed()
-
-    def raised(self, error: BaseException) -> None:
-        actor = self._actor
-        if actor.broken is None:
-            actor.reset(actor.object_class.constructor_error(error, actor.key.object_id))

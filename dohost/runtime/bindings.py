@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from workers.raw_values import raw
+from workers.values import JsDict
 
 from dohost.clock import Clock
 from dohost.config import DurableObjectBinding, WorkerConfig
@@ -15,9 +16,6 @@ from dohost.objects.namespace import DurableObjectNamespace
 from dohost.runtime.rate_limits import RateLimit
 from dohost.runtime.services import ServiceStub
 from dohost.runtime.worker import Generation
-from dohost.simulators.analytics_engine import AnalyticsEngineDataset
-from dohost.simulators.assets import Assets
-from dohost.simulators.hyperdrive import Hyperdrive
 from dohost.simulators.resources import Resources
 
 
@@ -64,12 +62,7 @@ class Unavailable:
 
 
 def build_env(
-    config: WorkerConfig,
-    directory: Directory,
-    *,
-    clock: Clock,
-    resources: Resources,
-    assets: Assets | None = None,
+    config: WorkerConfig, directory: Directory, *, clock: Clock, resources: Resources
 ) -> Env:
     """Return the `env` of one worker."""
     bindings: dict[str, object] = {name: raw(value) for name, value in config.vars.items()}
@@ -89,7 +82,7 @@ def build_env(
     for limit in config.ratelimits:
         bindings[limit.name] = RateLimit(limit=limit.limit, period_s=limit.period, clock=clock)
     if config.version_metadata is not None:
-        bindings[config.version_metadata] = resources.version_metadata()
+        bindings[config.version_metadata] = JsDict(id="local", tag="", timestamp="0")
     for kv in config.kv_namespaces:
         bindings[kv.binding] = resources.kv_namespace(kv.id or kv.binding)
     for d1 in config.d1_databases:
@@ -104,16 +97,9 @@ def build_env(
             delay_s=producer.delivery_delay or 0.0,
             content_type="json" if as_json else "v8",
         )
-    for secret in config.secrets_store_secrets:
-        bindings[secret.binding] = resources.secret(secret.secret_name, secret.value)
-    for hyperdrive in config.hyperdrive:
-        bindings[hyperdrive.binding] = Hyperdrive(
-            hyperdrive.binding, hyperdrive.connection_string, port=hyperdrive.port
-        )
-    for dataset in config.analytics_engine_datasets:
-        bindings[dataset.binding] = AnalyticsEngineDataset(dataset.dataset or dataset.binding)
     if config.assets is not None and config.assets.binding is not None:
-        bindings[config.assets.binding] = assets
+        name = config.assets.binding
+        bindings[name] = Unavailable(f"env.{name}: dohost has no local static assets yet.")
     for other in config.unsupported:
         bindings[other.binding] = Unavailable(
             f"env.{other.binding}: dohost has no local {other.kind}."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from workers import Request, Response
 from workers.streams import ReadableStream
-from workers.values import FLAT_TEXT_MAX, SAFE_INTEGER_MAX, clone
+from workers.values import clone
 
 from dohost.errors import DataCloneError
 from dohost.objects.rpc import Reply, to_remote_error
@@ -22,27 +22,6 @@ from dohost.runtime.references import give
 
 if TYPE_CHECKING:
     from dohost.runtime.actor import Actor
-
-
-def copy_arguments(args: tuple[object, ...]) -> tuple[object, ...]:
-    """Return copies of a call's arguments, as the callee may keep and change them.
-
-    Raises: DataCloneError if they are not plain data; `references.lend` passes what can be passed.
-    """
-    for value in args:
-        kind = type(value)
-        if kind is str:
-            if len(value) > FLAT_TEXT_MAX:  # type: ignore[arg-type]  # a str
-                break
-        elif kind is int:
-            if not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:  # type: ignore[operator]  # an int
-                break
-        elif kind is not bool and value is not None:
-            break
-    else:
-        # Most calls pass a few short texts and numbers, which need no copy.
-        return args
-    return tuple([clone(value) for value in args])
 
 
 class RpcSink:
@@ -81,6 +60,10 @@ class RpcSink:
             reply.reject(error)
         else:
             barrier.add_callback(lambda failure: reply.reject(failure or error))
+
+    def refused(self, error: BaseException) -> None:
+        """Let the caller know that the call does not arrive."""
+        self.reply.reject(error)
 
     def _convert(self, value: object) -> object:
         try:
@@ -123,6 +106,10 @@ class LendingCall(RpcCall):
     def __init__(self, reply: Reply, name: str, args: tuple[object, ...], loan: Loan) -> None:
         super().__init__(reply, name, args)
         self._loan = loan
+
+    def refused(self, error: BaseException) -> None:
+        super().refused(error)
+        self._loan.end()
 
     def returned(self, value: object) -> None:
         super().returned(value)

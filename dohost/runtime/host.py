@@ -8,7 +8,6 @@ closes every file and gives the directory free. Outbound HTTP comes in as a `Fet
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from types import ModuleType
 
 import msgspec
 from workers import Request, Response
-from workers.context import Fetcher, current_env
+from workers.context import Fetcher
 from workers.socket_end import Close
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
@@ -30,14 +29,13 @@ from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.bindings import build_env
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
-from dohost.runtime.class_table import ClassTable
 from dohost.runtime.consumers import consumer_problems, consumers_of
+from dohost.runtime.cpu import CpuMeter
 from dohost.runtime.cuts import Cuts
 from dohost.runtime.eviction import Evictor
 from dohost.runtime.faults import Faults
-from dohost.runtime.front import AssetsFront, Sites, read_sites
 from dohost.runtime.known_objects import MissingFiles, report_missing
-from dohost.runtime.layout import read_layout, write_layout
+from dohost.runtime.layout import Layout, read_layout, write_layout
 from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.migrations import Plan, has_objects, move_deleted, plan_migrations
 from dohost.runtime.outgoing import GatedFetcher, GatedOutlet
@@ -47,10 +45,8 @@ from dohost.runtime.services import exports_of
 from dohost.runtime.tasks import make_task, spawn
 from dohost.runtime.turns import Nesting
 from dohost.runtime.worker import Generation
-from dohost.simulators.assets import Site
 from dohost.simulators.resources import Resources
 from dohost.storage.commit import SYNC_THREADS_MAX, Committer
-from dohost.storage.database import DatabaseOptions
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.telemetry import Log, stderr_log
 
@@ -98,7 +94,8 @@ class Host:
         self._lock = DataDirLock(options.persist)
         self._executor = ThreadPoolExecutor(SYNC_THREADS_MAX, thread_name_prefix="dohost")
         self._nesting = Nesting()
-        self._table = ClassTable()
+        self._classes: dict[str, ObjectClass] = {}
+        self._layout = Layout()
         self._generations: dict[str, Generation] = {}
         self._primary: Generation | None = None
         self._failure: Exception = ShuttingDown("no code has been loaded yet")
@@ -113,7 +110,7 @@ class Host:
         """Take the data directory (raises `DataDirLocked` at once if another process has it)."""
         options = self.options
         # First of all: a directory of a newer format is not even locked.
-        self._table.layout = read_layout(options.persist)
+        self._layout = read_layout(options.persist)
         if not self._lock.acquire(info):
             await asyncio.to_thread(os.sync)  # What a crashed process left may not be on the disk.
         loop = asyncio.get_running_loop()
@@ -137,9 +134,9 @@ class Host:
             entropy=options.entropy,
             log=options.log,
             persist=options.persist,
-            files=DatabaseOptions(
-                is_strict=options.is_strict, clock=options.clock, history=options.history
-            ),
+            is_strict=options.is_strict,
+            meter=CpuMeter(options.clock.thread_cpu),
+            history=options.history,
             faults=options.faults,
             missing=await report_missing(
                 options.persist, options.missing_files, catalog=catalog, log=options.log
@@ -157,7 +154,7 @@ class Host:
         self.schedules = Schedules(options.clock, options.log)
         self._evictor = Evictor(
             loop,
-            self._table.by_key,
+            self._classes,
             clock=options.clock,
             evict_after_s=options.evict_after_s,
             open_max=options.open_objects_max,
@@ -169,13 +166,13 @@ class Host:
 
     async def load(self, workers: tuple[WorkerConfig, ...]) -> None:
         """Run the code and settings of `workers`, the primary first; raises `LoadFailed` and changes nothing."""
-        before = self._table.layout
+        before = self._layout
         try:
-            plan, sites = await asyncio.to_thread(self._plan, workers)
-            self._table.layout = plan.layout
-            generations = self._load_generations(workers, sites)
+            plan = await asyncio.to_thread(self._plan, workers)
+            self._layout = plan.layout
+            generations = self._load_generations(workers)
         except LoadFailed as failure:
-            self._table.layout = before
+            self._layout = before
             self._failure = failure
             raise
         if plan.layout != before:
@@ -183,7 +180,7 @@ class Host:
                 await self._migrate(plan)
             except OSError as error:
                 # Nothing has been noted as done: the next load does it again.
-                self._table.layout = before
+                self._layout = before
                 _unload(generations)
                 raise LoadFailed((f"A migration could not be carried out: {error}",)) from error
         old = self._generations
@@ -191,14 +188,14 @@ class Host:
         is_first = self._primary is None
         self._primary = generations[0]
         for generation in generations:
-            self._table.swap(generation, self.parts, grace_s=self.options.reload_grace_s)
+            self._swap_classes(generation)
         # Code that is still finishing may look its modules up by name; the one before it is done.
         _unload(self._retired)
         self._retired = list(old.values())
         if is_first and self.options.fires_alarms:
             parts = self.parts
             known = await parts.catalog.alarms()
-            parts.alarms.start(AlarmRuns(self._table.by_key, parts), known)
+            parts.alarms.start(AlarmRuns(self._classes, parts), known)
         self.resources.queues.consume(consumers_of(generations))
         self.schedules.load(generations)
 
@@ -214,7 +211,7 @@ class Host:
         await self._wait_for_turns(grace_s)
         for task in tuple(self._background):
             task.cancel()
-        for object_class in self.classes.values():
+        for object_class in self._classes.values():
             for actor in tuple(object_class.actors.values()):
                 if not actor.evict_if_idle():
                     actor.reset(JsException("The server stopped while this call was running."))
@@ -229,7 +226,7 @@ class Host:
 
     def hang_up(self) -> None:
         """Close every hibernatable socket, as a server that is about to stop does; wakes nobody."""
-        for object_class in self.classes.values():
+        for object_class in self._classes.values():
             object_class.hang_up_all(STOPPING)
 
     @property
@@ -242,7 +239,7 @@ class Host:
     @property
     def classes(self) -> Mapping[str, ObjectClass]:
         """The namespaces of this host, by unique key."""
-        return self._table.by_key
+        return self._classes
 
     @property
     def generations(self) -> Mapping[str, Generation]:
@@ -263,7 +260,7 @@ class Host:
         while loop.time() < deadline:
             busy = any(
                 not actor.is_idle
-                for found in self.classes.values()
+                for found in self._classes.values()
                 for actor in found.actors.values()
             )
             if not busy and not self._background:
@@ -277,28 +274,8 @@ class Host:
         primary = self._primary
         if primary is None:
             raise self._failure
-        if current_env.get() is not primary.env:
-            primary.enter()
-        return primary.front(request)
-
-    async def refresh_assets(self) -> None:
-        """Read the static assets again; what was read stays if that fails, with a line in the log."""
-        loaded = tuple(generation.config for generation in self._generations.values())
-        log = self.options.log
-        try:
-            sites = await asyncio.to_thread(read_sites, loaded, self.options.persist, log)
-        except UserCodeError as error:
-            log.event("assets.not_read", level="error", error=str(error))
-            return
-        for name, site in sites.items():
-            assets = self._generations[name].assets
-            assert assets is not None, "its configuration names a directory"
-            assets.site = site
-
-    def new_context(self) -> contextvars.Context:
-        """Return a context for a request; one in which the primary worker's bindings are current."""
-        primary = self._primary
-        return contextvars.Context() if primary is None else primary.context.copy()
+        primary.enter()
+        return primary.fetch(request)
 
     def keep(self, awaitable: Awaitable[object]) -> None:
         """Let background work of a stateless event run to its end."""
@@ -315,13 +292,12 @@ class Host:
 
     # Loading --------------------------------------------------------------------------------
 
-    def _plan(self, workers: tuple[WorkerConfig, ...]) -> tuple[Plan, Sites]:
+    def _plan(self, workers: tuple[WorkerConfig, ...]) -> Plan:
         persist = self.options.persist
         try:
-            sites = read_sites(workers, persist, self.options.log)
             return plan_migrations(
-                self._table.layout, workers, lambda unique_key: has_objects(persist, unique_key)
-            ), sites
+                self._layout, workers, lambda unique_key: has_objects(persist, unique_key)
+            )
         except UserCodeError as error:
             raise LoadFailed((str(error),)) from error
 
@@ -329,7 +305,7 @@ class Host:
         """Do what migrations say, in an order that a crash at any point lets be repeated."""
         parts, log = self.parts, self.options.log
         for deletion in plan.deletions:
-            found = self._table.by_key.pop(deletion.unique_key, None)
+            found = self._classes.pop(deletion.unique_key, None)
             if found is not None:
                 await found.close(HostError(f"The class {deletion.class_name} was deleted."))
             moved = await asyncio.to_thread(move_deleted, parts.persist, deletion)
@@ -342,19 +318,17 @@ class Host:
         for step in plan.steps:
             log.event("migration.applied", worker=step.worker, tag=step.tag, did=step.text)
 
-    def _load_generations(
-        self, workers: tuple[WorkerConfig, ...], sites: Sites
-    ) -> list[Generation]:
+    def _load_generations(self, workers: tuple[WorkerConfig, ...]) -> list[Generation]:
         generations: list[Generation] = []
         problems: list[str] = []
         try:
             # Lazily, so that the ones that did load can be unloaded when a later one fails.
             replaced = self.options.replaced_modules
             generations.extend(Generation(config, replaced=replaced) for config in workers)
-            self._table.ensure(generations, self.parts)
+            self._ensure_classes(generations)
             problems += consumer_problems(generations)
             for generation in generations:
-                problems += self._prepare(generation, sites.get(generation.config.name))
+                problems += self._prepare(generation)
         except UserCodeError as error:
             _unload(generations)
             failure = LoadFailed((str(error),))
@@ -365,7 +339,7 @@ class Host:
             raise LoadFailed(tuple(problems))
         return generations
 
-    def _prepare(self, generation: Generation, site: Site | None) -> list[str]:
+    def _prepare(self, generation: Generation) -> list[str]:
         missing = generation.missing_classes()
         if missing:
             return [
@@ -373,17 +347,37 @@ class Host:
                 f"entrypoint file: {', '.join(missing)}. You should export these objects from your "
                 f"entrypoint, {generation.config.main.name}.{generation.hint_for(missing)}"
             ]
-        config = generation.config
-        assets = None if site is None else self.resources.assets(site)
-        env = build_env(
-            config, self, clock=self.options.clock, resources=self.resources, assets=assets
-        )
-        if assets is not None:
-            generation.assets = assets
-            generation.front = AssetsFront(assets, config, generation.fetch).fetch
-        known = partial(self._table.known, config.name)
+        env = build_env(generation.config, self, clock=self.options.clock, resources=self.resources)
+        known = partial(self._known_class, generation.config.name)
         generation.bind(env, exports_of(generation, known), self._fetcher, self.keep)
         return generation.check()
+
+    def _known_class(self, worker: str, class_name: str) -> ObjectClass | None:
+        return self._classes.get(self._layout.unique_key(worker, class_name))
+
+    def _ensure_classes(self, generations: list[Generation]) -> None:
+        for generation in generations:
+            for class_name in generation.object_classes():
+                self._ensure_class(generation.config, class_name)
+
+    def _ensure_class(self, config: WorkerConfig, class_name: str) -> ObjectClass:
+        unique_key = self._layout.unique_key(config.name, class_name)
+        found = self._classes.get(unique_key)
+        if found is None:
+            found = self._classes[unique_key] = ObjectClass(
+                self.parts,
+                unique_key,
+                class_name,
+                is_sql_enabled=config.classes.get(class_name) == "sqlite",
+            )
+        return found
+
+    def _swap_classes(self, generation: Generation) -> None:
+        for class_name in generation.object_classes():
+            found = self._ensure_class(generation.config, class_name)
+            code = generation.object_code(class_name, is_strict=self.options.is_strict)
+            found.class_name = class_name
+            found.load(code, grace_s=self.options.reload_grace_s)
 
     # Bindings (the directory behind `env`) ----------------------------------------------------
 
@@ -391,7 +385,9 @@ class Host:
         self, binding: DurableObjectBinding, own: WorkerConfig
     ) -> DurableObjectNamespace | None:
         """Return the namespace that `binding` means, or None if its worker is not in this process."""
-        return self._table.namespace(binding, own)
+        worker = binding.script_name or own.name
+        found = self._classes.get(self._layout.unique_key(worker, binding.class_name))
+        return None if found is None else found.namespace
 
     def worker(self, name: str) -> Generation | None:
         """Return the running code of a worker, or None if it is not in this process."""

@@ -7,9 +7,12 @@ instance that sends no frame while it is made.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dohost.gates import Batch, InputGate, OutputGate
+
+if TYPE_CHECKING:
+    from dohost.runtime.actor import Actor
 
 
 class Opened(Protocol):
@@ -60,3 +63,20 @@ class Opening:
 
     def abandon(self, error: BaseException) -> None:
         """The construction failed: its frames went with the sockets."""
+
+
+class Construction:
+    """The outcome of the constructor: nothing, or a reset."""
+
+    __slots__ = ("_actor",)
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+
+    def returned(self, value: object) -> None:
+        self._actor.opening.constructed()
+
+    def raised(self, error: BaseException) -> None:
+        actor = self._actor
+        if actor.broken is None:
+            actor.reset(actor.object_class.constructor_error(error, actor.key.object_id))

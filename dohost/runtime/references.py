@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Self
 
+from workers.arguments import clone_all
 from workers.rpc import RpcTarget, Symbol
 from workers.values import ByReference, JsDict, Transferable, clone
 
@@ -232,7 +233,7 @@ def copy_arguments(
     """Return copies of a call's arguments, and the loan if they are not plain data."""
     try:
         # The rare case pays twice, so that the common one pays nothing.
-        return tuple([clone(value) for value in args]), None
+        return clone_all(args), None
     except DataCloneError:
         return lend(args, is_worker=is_worker)
 
@@ -244,7 +245,7 @@ def lend(args: tuple[object, ...], *, is_worker: bool) -> tuple[tuple[object, ..
     """
     loan = Loan(is_worker=is_worker)
     passing = _Passing(Origin.here(), loan)
-    return tuple([clone(value, wrap=passing.wrap) for value in args]), loan
+    return clone_all(args, wrap=passing.wrap), loan
 
 
 def copy_result(value: object, origin: Origin) -> object:

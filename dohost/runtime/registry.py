@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 from workers import DurableObject, Request, Response, WorkerEntrypoint
+from workers.arguments import clone_all
 from workers.socket_end import Close
 
 from dohost.clock import Clock, Entropy
@@ -40,19 +41,20 @@ from dohost.objects.stub import DurableObjectStub
 from dohost.runtime.actor import CLOSED_FOR_UPDATE, CODE_UPDATED, Actor
 from dohost.runtime.aftermath import Aftermaths
 from dohost.runtime.alarms import AlarmScheduler
-from dohost.runtime.calls import FetchCall, LendingCall, RpcCall, copy_arguments
+from dohost.runtime.calls import FetchCall, LendingCall, RpcCall
 from dohost.runtime.catalog import Catalog, ObjectKey
 from dohost.runtime.checkpoints import Checkpointer
+from dohost.runtime.cpu import CpuAccount, CpuMeter
 from dohost.runtime.cuts import Cuts
 from dohost.runtime.faults import Faults
 from dohost.runtime.handlers import Handler, handler_of
 from dohost.runtime.hibernation import Hibernation
 from dohost.runtime.moved_streams import moved_from_here
+from dohost.runtime.overload import Loads
 from dohost.runtime.references import lend
 from dohost.runtime.turns import Nesting, current_owner
 from dohost.storage.commit import Committer
-from dohost.storage.database import DatabaseOptions
-from dohost.storage.directories import Directory
+from dohost.storage.history import HistoryLimits
 from dohost.telemetry import Log
 
 SDK_ROOTS: tuple[type, ...] = (DurableObject, WorkerEntrypoint)
@@ -77,7 +79,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     entropy: Entropy
     log: Log
     persist: Path
-    files: DatabaseOptions
+    is_strict: bool
+    meter: CpuMeter
+    history: HistoryLimits
     faults: Faults | None = None
     cuts: Cuts
     missing: set[tuple[str, str]] = msgspec.field(default_factory=set)
@@ -93,6 +97,7 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     delete_all_deletes_alarm: bool = True
     switching: Callable[[Method], Method] | None = None
     replies_to_close: bool = True
+    cpu_limit_s: float | None = None
 
 
 class ObjectClass:
@@ -119,7 +124,8 @@ class ObjectClass:
         self._closed: dict[str, HostError] = {}
         # Actors that run old code and end as soon as they are idle, with the events that wait for that.
         self.retiring: dict[Actor, list[Callable[[], None]]] = {}
-        self.directory = Directory(parts.persist / "v3" / "do" / unique_key)
+        self._directory = parts.persist / "v3" / "do" / unique_key
+        self._loads = Loads(parts.clock) if parts.is_strict else None
 
     def __repr__(self) -> str:
         return f"<ObjectClass {self.unique_key}, {len(self.actors)} live>"
@@ -135,6 +141,7 @@ class ObjectClass:
         self.delete_all_deletes_alarm = code.delete_all_deletes_alarm
         self.has_rpc = issubclass(code.cls, DurableObject)
         self.replies_to_close = code.replies_to_close
+        self._cpu_limit_s = code.cpu_limit_s
         self.methods: Mapping[str, Method] = (
             method_table(code.cls, roots=SDK_ROOTS) if self.has_rpc else {}
         )
@@ -161,11 +168,16 @@ class ObjectClass:
         """Return what callers see when a constructor raised `error`."""
         return to_remote_error(error, object_id)
 
+    def cpu_account(self) -> CpuAccount | None:
+        """Return what a new instance is charged on, or None if processor time is not limited."""
+        limit_s = self._cpu_limit_s
+        return None if limit_s is None else CpuAccount(self.parts.meter, limit_s)
+
     # Where things are -----------------------------------------------------------------------
 
     def file_of(self, object_id: str) -> Path:
         """Return the object's file, named as wrangler names it."""
-        return self.directory.path / f"{object_id}.sqlite"
+        return self._directory / f"{object_id}.sqlite"
 
     def actor(self, object_id: DurableObjectId) -> Actor:
         """Return the object's live instance; makes it if there is none. Raises: HostError."""
@@ -233,6 +245,8 @@ class ObjectClass:
         """Let the next event make a new instance; events that waited for this one's end go on."""
         if self.actors.get(actor.key.object_id) is actor:
             del self.actors[actor.key.object_id]
+            if self._loads is not None:
+                self._loads.forget(actor.key.object_id)
         for resume in self.retiring.pop(actor, ()):
             self.parts.loop.call_soon(resume)
 
@@ -326,7 +340,7 @@ class ObjectClass:
         reply = Reply(loop=self._loop)
         if args:
             try:
-                args = copy_arguments(args)
+                args = clone_all(args)
             except DataCloneError:
                 copies, loan = lend(args, is_worker=False)
                 self._send(stub, LendingCall(reply, method, copies, loan))
@@ -350,7 +364,7 @@ class ObjectClass:
             self._enter(stub, call)
         else:
             barrier.add_callback(
-                lambda error: self._enter(stub, call) if error is None else call.reply.reject(error)
+                lambda error: self._enter(stub, call) if error is None else call.refused(error)
             )
 
     def _enter(self, stub: DurableObjectStub, call: RpcCall | FetchCall) -> None:
@@ -360,11 +374,15 @@ class ObjectClass:
                 actor = self.actor(stub.id)
             except DohostError as error:
                 # Quarantined, or no descriptor left: this object's answer, not a reset of anything.
-                call.reply.reject(error)
+                call.refused(error)
                 return
         waiting = self.retiring.get(actor) if self.retiring else None
         if waiting is not None:
             waiting.append(lambda: self._enter(stub, call))
+            return
+        refusal = None if self._loads is None else self._loads.refusal(actor)
+        if refusal is not None:
+            call.refused(refusal)
             return
         stub._connected = actor
         call.deliver(actor)

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 from collections.abc import Coroutine
 
-from dohost.runtime.turns import Turn, await_it, current_owner, current_turn
+from dohost.runtime.turns import await_it, current_owner, current_turn
 
 
 def make_task(
@@ -29,7 +29,7 @@ def make_task(
         coro = await_it(coro)
     if context is None:
         context = contextvars.copy_context()
-    turn = Turn(owner, None, None, context)
+    turn = owner.turn_type(owner, None, None, context)
     name = options.get("name")
     if name is not None:
         turn.set_name(name)

@@ -37,6 +37,8 @@ class TurnOwner(Protocol):
     context: contextvars.Context
     turns: set[Turn]
     nesting: Nesting
+    # What kind of turn its code runs as: a metered one if it has limits.
+    turn_type: type[Turn]
 
     def barrier(self) -> Batch | None:
         """Return what an output that is produced now has to wait for."""

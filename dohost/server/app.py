@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -29,10 +28,10 @@ from dohost.server.adapters import (
 )
 from dohost.server.bodies import BodyRefused
 from dohost.server.client_address import ForwardingField, parse_networks
+from dohost.server.connection import Listener
 from dohost.server.exchange import SENT_CLOSE, ClientGone, Exchange, Sent
 from dohost.server.failures import FailureLog
 from dohost.server.limits import Limits
-from dohost.server.listener import Listener
 from dohost.server.local_api import (
     GUARDED_PREFIX,
     TEST_SCHEDULED_PATH,
@@ -94,14 +93,9 @@ class Server:
         on_request: Callable[[RequestLine], None] | None = None,
         error_page: ErrorPage | None = None,
         local_api: LocalApi | None = None,
-        new_context: Callable[[], Context] = Context,
     ) -> None:
-        """Prepare a server; nothing listens yet. Raises: ValueError for a malformed proxy address.
-
-        `new_context` makes the context in which a request is answered.
-        """
+        """Prepare a server; nothing listens yet. Raises: ValueError for a malformed proxy address."""
         self._host_fetch = host_fetch
-        self._new_context = new_context
         self._options = options
         self._clock = clock
         self._entropy = entropy or SystemEntropy()
@@ -139,7 +133,6 @@ class Server:
                 self._options.limits,
                 clock=self._clock,
                 trusted_proxies=self._trusted,
-                new_context=self._new_context,
             )
         return self._listener
 
@@ -161,8 +154,7 @@ class Server:
 
     async def _handle(self, exchange: Exchange) -> Sent:
         exchange.started_s = self._clock.monotonic()
-        # With the loop given: finding it costs a system call on Python 3.11.
-        exchange.task = asyncio.current_task(exchange.connection.listener.loop)
+        exchange.task = asyncio.current_task()
         try:
             return await self._answer(exchange)
         except asyncio.CancelledError:
@@ -193,8 +185,7 @@ class Server:
             if response.web_socket is not None:
                 problem = upgrade(exchange, response)
                 return SENT_CLOSE if problem is None else send_problem(exchange, problem)
-            sent = send_response(exchange, response)
-            return sent if isinstance(sent, Sent) else await sent
+            return await send_response(exchange, response)
         except Exception as error:  # noqa: BLE001  # the boundary: every failure becomes an answer
             return await self._failed(exchange, request, error)
 
@@ -233,8 +224,7 @@ class Server:
             page = self._page_of(self._error_page, request, error)
             if page is not None:
                 exchange.status = page.status
-                sent = send_response(exchange, page)
-                return sent if isinstance(sent, Sent) else await sent
+                return await send_response(exchange, page)
         problem = problem_of(error)
         if self._options.dev:
             detail = f"{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ sends: no message speaks of a write that may be lost.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 from workers.values import JsDict
 
@@ -102,4 +103,11 @@ class WorkerQueue:
 
     async def _metrics(self) -> JsDict:
         backlog = await self._store.backlog(self._queue)
-        return backlog.metrics()
+        oldest = backlog.oldest_ms
+        return JsDict(
+            backlogCount=backlog.count,
+            backlogBytes=backlog.size,
+            oldestMessageTimestamp=None
+            if oldest is None
+            else datetime.fromtimestamp(oldest / 1000, UTC).replace(tzinfo=None),
+        )

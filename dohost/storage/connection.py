@@ -19,6 +19,7 @@ Row = tuple[SQLiteValue, ...]
 # Eight MiB and the slack that Cloudflare leaves for its own encoding of values.
 LENGTH_MAX = 8 * 1024 * 1024 + 34
 STRICT_LENGTH_MAX = 2 * 1024 * 1024
+STRICT_FILE_BYTES_MAX = 10 * 1024**3
 SQL_BYTES_MAX = 100_000
 
 LIMITS = (
@@ -61,23 +62,16 @@ def set_up(connection: apsw.Connection, *, strict: bool) -> None:
     for limit, value in LIMITS:
         connection.limit(limit, value)
     connection.limit(apsw.SQLITE_LIMIT_LENGTH, STRICT_LENGTH_MAX if strict else LENGTH_MAX)
+    if strict:
+        connection.pragma("max_page_count", STRICT_FILE_BYTES_MAX // connection.pragma("page_size"))
 
 
 def use_wal(connection: apsw.Connection, path: Path) -> None:
-    """Put a file that has no log in WAL mode. Raises: StorageFailure."""
+    """Put the connection in WAL mode, syncing only where SQLite must. Raises: StorageFailure."""
     mode = connection.pragma("journal_mode", "wal")
     if mode != "wal":
         raise StorageFailure(f"{path} can't use a write-ahead log ({mode})", outcome="not-applied")
-
-
-def sync_where_needed(connection: apsw.Connection) -> None:
-    """Sync only where SQLite must: what is copied into the file, and the start of a log that is used again."""
     connection.pragma("synchronous", "normal")
-
-
-def sync_nothing(connection: apsw.Connection) -> None:
-    """Leave all syncing to the host, for as long as nothing of the file is durable."""
-    connection.pragma("synchronous", "off")
 
 
 def frames_committed(connection: apsw.Connection) -> int:

@@ -10,9 +10,9 @@ fail); reads stop at their first row and stay open until they are read or droppe
 from __future__ import annotations
 
 import re
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import apsw
 from workers.values import SAFE_INTEGER_MAX, JsBigInt
@@ -46,6 +46,7 @@ NO_UPDATE_LIMIT = (
     "UPDATE and DELETE with ORDER BY or LIMIT are not available in this build of SQLite; "
     "choose the rows in a subquery (WHERE rowid IN (SELECT rowid … LIMIT …)): "
 )
+BOOLEAN_BOUND = "A bool is bound as the text 'true' or 'false', as on Cloudflare; a column of integers wants int(…)."
 _WHITESPACE = " \t\n\r\v\f"
 _BINDINGS_MAX = 100
 
@@ -96,6 +97,8 @@ class SqlStorage:
         self._check()
         text = text_of(query, "The SQL text").rstrip(_WHITESPACE)
         bound = tuple([_bound(value) for value in bindings])
+        if self._database.is_strict and any(isinstance(value, bool) for value in bindings):
+            warnings.warn(BOOLEAN_BOUND, stacklevel=2)
         execution = _Execution(self._database, self._transactions, text, bound)
         try:
             cursor = execution.run()
@@ -135,10 +138,10 @@ class SqlStorage:
     def _track(self, cursor: SqlStorageCursor) -> None:
         self._opened += 1
         number = self._opened
-        # Both forget the cursor; to the one the reference itself is given, as a default that nobody reads.
-        self._open[number] = weakref.ref(cursor, partial(self._open.pop, number))
-        cursor.on_end = partial(self._open.pop, number, None)
+        self._open[number] = weakref.ref(cursor)
         cursor.check_access = self._check_access
+        cursor.on_end = lambda: self._open.pop(number, None)
+        weakref.finalize(cursor, self._open.pop, number, None).atexit = False
         if len(self._open) > CURSORS_MAX:
             oldest = self._open.pop(next(iter(self._open)))()
             if oldest is not None:

@@ -20,7 +20,6 @@ from dohost.objects.rpc import Reply
 from dohost.objects.stub import Dispatcher, DurableObjectStub
 from dohost.runtime.catalog import ObjectKey
 
-OVERLOADED = "Durable Object is overloaded. Too many requests queued."
 DISCONNECTED = "Network connection lost."
 FULL = "database or disk is full: SQLITE_FULL"
 IO_ERROR = "disk I/O error: SQLITE_IOERR"
@@ -65,13 +64,6 @@ class Fault:
         planned = "always" if self.times is None else f"{self.times} planned"
         state = ", over" if self.is_over else ""
         return f"<Fault {self.description}: {planned}, {self.count} happened{state}>"
-
-
-def overloaded() -> JsException:
-    """Return the error of an object that takes no more calls now; not to be retried."""
-    error = JsException(OVERLOADED)
-    error.overloaded = True
-    return error
 
 
 def disconnected() -> JsException:

@@ -29,6 +29,7 @@ from dohost.runtime.alarm_runs import AlarmRun
 from dohost.runtime.alarms import AlarmEnd
 from dohost.runtime.host import Host, HostOptions
 from dohost.runtime.lock import LockInfo
+from dohost.runtime.overload import overloaded
 from dohost.runtime.registry import ObjectClass
 from dohost.runtime.tasks import spawn
 from dohost.storage.storage import DurableObjectStorage
@@ -43,7 +44,6 @@ from dohost.testing.faults import (
     answer_lost,
     disconnected,
     late,
-    overloaded,
     refused,
 )
 from dohost.testing.loop_time import LoopTime, skippable_loop

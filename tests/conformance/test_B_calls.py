@@ -67,7 +67,7 @@ class Calls(DurableObject):
     def echo(self, value):
         return value
 
-    def kind(self, value):
+    def kind(self, value, *more):
         return type(value).__name__
 
     def change(self, value):
@@ -310,6 +310,8 @@ async def test_B33_arguments_beyond_32_mebibytes_are_refused(bench) -> None:
         await stub.kind("x" * (32 * 1024 * 1024))
     with pytest.raises(JsException, match="are limited to 32MiB, but the size of this value was"):
         await stub.kind(["x" * (17 * 1024 * 1024)] * 2)
+    with pytest.raises(JsException, match="are limited to 32MiB, but the size of this value was"):
+        await stub.kind("x" * (17 * 1024 * 1024), "x" * (17 * 1024 * 1024))
     assert await stub.kind("x" * (31 * 1024 * 1024)) == "str"
 
 

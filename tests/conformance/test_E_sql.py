@@ -6,6 +6,7 @@ import pytest
 from storage_rows import inside, query
 
 from dohost.errors import JsException, JsTypeError
+from dohost.objects.state import DurableObjectState
 from dohost.storage.storage import DurableObjectStorage
 from dohost.testing import IsolatedHost
 
@@ -201,6 +202,17 @@ async def test_E34_a_boolean_is_bound_as_its_text(dohost: IsolatedHost) -> None:
     assert await query(dohost, "SELECT ? AS a, typeof(?) AS b", True, False) == [
         {"a": "true", "b": "text"}
     ]
+
+
+@pytest.mark.dohost(main="programs/store.py", strict=True)
+async def test_E34_strict_mode_warns_of_a_boolean_where_it_is_bound(dohost: IsolatedHost) -> None:
+    def bind(instance: object, state: DurableObjectState) -> list[object]:
+        return state.storage.sql.exec("SELECT ? AS a", True).toArray()
+
+    stub = dohost.env.STORE.getByName("a")
+    with pytest.warns(UserWarning, match="bound as the text 'true'") as caught:
+        assert await dohost.run_in_object(stub, bind) == [{"a": "true"}]
+    assert caught[0].filename == __file__
 
 
 async def test_E35_numbers_are_doubles(dohost: IsolatedHost) -> None:

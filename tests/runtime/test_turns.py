@@ -24,6 +24,7 @@ class Owner:
         self.context = contextvars.Context()
         self.context.run(current_owner.set, self)
         self.turns: set[Turn] = set()
+        self.turn_type = Turn
 
     def turn_ended(self) -> None:
         pass

@@ -333,6 +333,14 @@ async def test_strict_mode_has_productions_limits(open_bench: Callable[..., Stor
         storage.put("big", "x" * 2_100_000)
 
 
+async def test_in_strict_mode_a_file_has_ten_gigabytes_at_most(
+    open_bench: Callable[..., StorageBench],
+) -> None:
+    bench = open_bench(strict=True)
+    await bench.storage.put("a", 1)
+    assert bench.database.value("PRAGMA max_page_count") == 10 * 1024**3 // 4096
+
+
 async def test_without_strict_mode_only_sqlites_limit_counts(bench: StorageBench) -> None:
     await bench.storage.put({str(number): 0 for number in range(129)})
     await bench.storage.put("big", "x" * 3_000_000)

@@ -29,8 +29,7 @@ _NORMALIZED = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "PAT
 _BODILESS = frozenset({"GET", "HEAD"})
 _REDIRECTS = frozenset({"follow", "error", "manual"})
 _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-# Whoever sent a request follows redirects itself: passing it on must not.
-_ARRIVED: FetchKwargs = {"redirect": "manual"}
+_NO_OPTIONS: FetchKwargs = {}
 # Options that a request keeps as fields of its own.
 _OWN = frozenset({"body", "headers", "method"})
 
@@ -97,7 +96,7 @@ class Request(BodyMixin):
         request._content = body
         request._is_used = False
         request._cf = cf
-        request._options = _ARRIVED
+        request._options = _NO_OPTIONS
         return request
 
     @property

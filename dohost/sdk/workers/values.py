@@ -34,9 +34,10 @@ RPC_REFUSAL = (
 )
 STORAGE_REFUSAL = "[object Object] could not be cloned."
 
-# A flat dict within both bounds stays under CLONE_BYTES_MAX whatever its strings hold.
-_FLAT_ENTRIES_MAX = 64
-FLAT_TEXT_MAX = 64 * 1024
+# What is within both bounds is not measured; `arguments` says how many such values stay under
+# CLONE_BYTES_MAX together.
+FLAT_TEXT_MAX = 16 * 1024
+FLAT_ENTRIES_MAX = 64
 
 
 class Transferable:
@@ -153,7 +154,7 @@ def clone(
             return value
     elif kind is bool or value is None:
         return value
-    elif (kind is dict or kind is JsDict) and _is_flat(value):  # type: ignore[arg-type]  # a dict
+    elif (kind is dict or kind is JsDict) and is_flat(value):  # type: ignore[arg-type]  # a dict
         return JsDict(value)  # type: ignore[call-overload]  # a dict
     return clone_sized(value, wrap=wrap, refusal=refusal)[0]
 
@@ -170,28 +171,40 @@ def clone_sized(
         result = copy.any(value)
     except RecursionError:
         raise JsRangeError("Maximum call stack size exceeded") from None
-    if copy.size > CLONE_BYTES_MAX:
-        raise JsException(
-            "Serialized RPC arguments or return values are limited to 32MiB, "
-            f"but the size of this value was: {copy.size} bytes."
-        )
+    check_size(copy.size)
     return result, copy.size
 
 
-def _is_flat(value: dict[object, object]) -> bool:
-    if len(value) > _FLAT_ENTRIES_MAX:
+def check_size(size: int) -> None:
+    """Refuse a message that is too large. Raises: JsException."""
+    if size > CLONE_BYTES_MAX:
+        raise JsException(
+            "Serialized RPC arguments or return values are limited to 32MiB, "
+            f"but the size of this value was: {size} bytes."
+        )
+
+
+def is_flat(value: dict[object, object]) -> bool:
+    """Whether a dict is small and holds texts and numbers only, so that nobody has to measure it."""
+    if len(value) > FLAT_ENTRIES_MAX:
         return False
-    for key, item in value.items():
+    for key in value:
         if type(key) is not str or len(key) > FLAT_TEXT_MAX:
             return False
-        kind = type(item)
+    return are_scalars(value.values())
+
+
+def are_scalars(values: Iterable[object]) -> bool:
+    """Whether these are short texts and numbers, which cross as they are."""
+    for value in values:
+        kind = type(value)
         if kind is str:
-            if len(item) > FLAT_TEXT_MAX:  # type: ignore[arg-type]  # a str
+            if len(value) > FLAT_TEXT_MAX:  # type: ignore[arg-type]  # a str
                 return False
         elif kind is int:
-            if not -SAFE_INTEGER_MAX <= item <= SAFE_INTEGER_MAX:  # type: ignore[operator]  # an int
+            if not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:  # type: ignore[operator]  # an int
                 return False
-        elif kind is not bool and item is not None:
+        elif kind is not bool and value is not None:
             return False
     return True
 
