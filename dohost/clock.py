@@ -14,8 +14,6 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-_62_BITS = (1 << 62) - 1
-
 
 class Clock(Protocol):
     """Where every duration and date comes from."""
@@ -139,7 +137,8 @@ def system_sources(clock: Clock, entropy: Entropy) -> Iterator[None]:
 def uuid7(clock: Clock, entropy: Entropy) -> str:
     """Return a UUID version 7 (RFC 9562 §5.7): sorts by the millisecond it was made in."""
     millis = clock.realtime_ns() // 1_000_000
-    random_bits = entropy.bits(74)
-    value = millis << 80 | 0x7000 << 64 | random_bits >> 62 << 64 | 2 << 62 | random_bits & _62_BITS
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    bits = entropy.bits(74)
+    return (
+        f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7{bits >> 62:03x}"
+        f"-{0x8000 | (bits >> 48 & 0x3FFF):04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
+    )

@@ -126,6 +126,7 @@ async def _listen(
             on_request=faces.on_request,
             error_page=faces.error_page,
             local_api=api,
+            new_context=host.new_context,
         )
         try:
             return server, await server.start()

@@ -69,6 +69,8 @@ def env_types(generation: Generation, others: Mapping[str, Generation], *, modul
         cls = None if owner is None else owner.exports.get(service.entrypoint or "Default")
         stub = "Fetcher" if cls is None else writer.stub(cls, "Fetcher")
         lines.append(f"    {service.binding}: {stub}")
+    if config.assets is not None and config.assets.binding is not None:
+        lines.append(f"    {config.assets.binding}: Fetcher")
     lines += [f"    {name}: Any" for name in _untyped(config)]
     imports = "".join(f"{line}\n" for line in sorted(writer.imports))
     parts = [_HEAD.format(module=module, imports=imports), *writer.stubs.values()]
@@ -161,4 +163,7 @@ def _untyped(config: WorkerConfig) -> list[str]:
     names += [each.binding for each in config.d1_databases]
     names += [each.binding for each in config.queue_producers]
     names += [each.name for each in config.ratelimits]
+    names += [each.binding for each in config.analytics_engine_datasets]
+    names += [each.binding for each in config.hyperdrive]
+    names += [each.binding for each in config.secrets_store_secrets]
     return names + [each.binding for each in config.unsupported]

@@ -8,6 +8,7 @@ Code is loaded on an empty data directory that is thrown away, so that no real d
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,7 +23,9 @@ from dohost.cli.project import Project, project_options
 from dohost.config import Loaded
 from dohost.dev.failures import Redactor, describe, failure_text
 from dohost.errors import ConfigError
+from dohost.runtime.front import RULE_IGNORED
 from dohost.runtime.host import HostOptions, LoadFailed
+from dohost.telemetry import Event, Log
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,26 +55,33 @@ def examine(project: Project) -> Findings:
     except ConfigError as error:
         return Findings(problems=error.problems, warnings=error.warnings)
     problems: list[str] = []
+    warnings = list(loaded.warnings)
     for root in dict.fromkeys(worker.main.parent for worker in loaded.workers):
         problems += find_unportable(root, cwd=project.cwd)
     with tempfile.TemporaryDirectory(prefix="dohost-check-") as directory:
+        persist = Path(directory)
 
         async def load() -> int:
-            problems.extend(await _load_problems(loaded, Path(directory)))
+            log = Log(partial(_note, warnings))
+            problems.extend(await _load_problems(loaded, HostOptions(persist=persist, log=log)))
             return 0
 
         run_async(load())
-    return Findings(problems=tuple(problems), warnings=loaded.warnings)
+    return Findings(problems=tuple(problems), warnings=tuple(warnings))
 
 
-async def _load_problems(loaded: Loaded, persist: Path) -> tuple[str, ...]:
-    async with running_host(HostOptions(persist=persist)) as host:
+def _note(warnings: list[str], event: Event) -> None:
+    """Take from the log of loading what is worth a warning."""
+    if event.name == RULE_IGNORED:
+        warnings.append(str(event.fields["rule"]))
+
+
+async def _load_problems(loaded: Loaded, options: HostOptions) -> tuple[str, ...]:
+    async with running_host(options) as host:
         try:
             await host.load(loaded.workers)
         except LoadFailed as error:
-            secrets = [
-                str(worker.vars[name]) for worker in loaded.workers for name in worker.secret_names
-            ]
+            secrets = [value for worker in loaded.workers for value in worker.hidden_values()]
             failure = describe(error, root=source_root(loaded.workers), redactor=Redactor(secrets))
             return failure.problems or (failure_text(failure),)
     return ()

@@ -14,6 +14,7 @@ import shutil
 import signal
 import webbrowser
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -30,10 +31,11 @@ from dohost.dev.error_page import ErrorPage
 from dohost.dev.failures import Redactor
 from dohost.dev.hotkeys import Hotkey, Keyboard, hotkey_box, is_interactive
 from dohost.dev.reload import Reloader
-from dohost.dev.watch import Watched, watch, watched_by
+from dohost.dev.watch import Watched, is_asset, watch, watched_by
 from dohost.errors import CallerError
 from dohost.runtime.host import Host, HostOptions, LoadFailed
 
+ASSETS_UPDATED = "⎔ Static assets updated"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -109,6 +111,7 @@ class _Session:
         self._view = view
         self._loaded = loaded
         self._changed = asyncio.Event()
+        self._only_assets = True
         self._stopped = asyncio.Event()
         self._reloader = Reloader(
             project.read, self._apply, view=view, monotonic=host.options.clock.monotonic
@@ -162,7 +165,7 @@ class _Session:
         url = shown_url(running.url)
         hotkeys = (
             Hotkey(keys=("b",), label="open a browser", action=lambda: _open(url)),
-            Hotkey(keys=("r",), label="reload", action=self._changed.set),
+            Hotkey(keys=("r",), label="reload", action=self._reload_now),
             Hotkey(keys=("c",), label="clear console", action=self._view.clear),
             Hotkey(keys=("x", "q"), label="exit", action=self._stopped.set),
         )
@@ -201,13 +204,27 @@ class _Session:
                     await _cancel(watcher)
                     watched = wanted
                     watcher = asyncio.create_task(
-                        watch(wanted, lambda _: self._changed.set()), name="watch"
+                        watch(wanted, partial(self._note, wanted)), name="watch"
                     )
                 await self._changed.wait()
                 self._changed.clear()
-                await self._reloader.reload()
+                only_assets, self._only_assets = self._only_assets, True
+                if only_assets:
+                    await self._host.refresh_assets()
+                    self._view.say(ASSETS_UPDATED)
+                else:
+                    await self._reloader.reload()
         finally:
             await _cancel(watcher)
+
+    def _note(self, watched: Watched, paths: frozenset[Path]) -> None:
+        if not all(is_asset(path, watched) for path in paths):
+            self._only_assets = False
+        self._changed.set()
+
+    def _reload_now(self) -> None:
+        self._only_assets = False
+        self._changed.set()
 
     async def _apply(self, loaded: Loaded) -> None:
         self._describe(loaded)
@@ -215,9 +232,7 @@ class _Session:
         self._loaded = loaded
 
     def _describe(self, loaded: Loaded) -> None:
-        secrets = [
-            str(worker.vars[name]) for worker in loaded.workers for name in worker.secret_names
-        ]
+        secrets = [value for worker in loaded.workers for value in worker.hidden_values()]
         root, redactor = source_root(loaded.workers), Redactor(secrets)
         self._page = ErrorPage(root=root, redactor=redactor)
         self._view.describe_with(redactor, root=root)

@@ -58,7 +58,7 @@ async def serve_until_stopped(
 
 
 def _redactor(workers: tuple[WorkerConfig, ...]) -> Redactor:
-    return Redactor([str(each.vars[name]) for each in workers for name in each.secret_names])
+    return Redactor([value for each in workers for value in each.hidden_values()])
 
 
 async def _wait_for_signal() -> None:

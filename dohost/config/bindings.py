@@ -1,7 +1,7 @@
 """The bindings of one checked section, as values.
 
 Shapes are already right (`sections`); what is checked here is what bindings mean together: one name
-each, class names that can be part of a directory's name, directories that exist.
+each, class names that can be part of a directory's name.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dohost.config import schema
-from dohost.config.document import Document
 from dohost.config.model import (
-    AssetsConfig,
     DurableObjectBinding,
     Json,
     QueueConsumer,
@@ -24,6 +22,16 @@ from dohost.config.model import (
 )
 from dohost.config.sections import Section
 from dohost.config.shape import Findings, shown
+
+# Cloudflare's limits of numbers in the `queues` table.
+_QUEUE_NUMBERS = {
+    "delivery_delay": (0, 86_400),
+    "retry_delay": (0, 86_400),
+    "max_batch_size": (1, 100),
+    "max_batch_timeout": (0, 60),
+    "max_retries": (0, 100),
+    "max_concurrency": (1, 250),
+}
 
 
 def read_durable_objects(
@@ -131,29 +139,28 @@ def read_version_metadata(section: Section) -> str | None:
     return str(value["binding"]) if isinstance(value, dict) else None
 
 
-def read_queues(value: object) -> tuple[tuple[QueueProducer, ...], tuple[QueueConsumer, ...]]:
+def read_queues(
+    section: Section, findings: Findings
+) -> tuple[tuple[QueueProducer, ...], tuple[QueueConsumer, ...]]:
     """Return the producers and consumers of the `queues` table."""
-    table = msgspec.convert(value, dict[str, list[dict[str, object]]])
+    placed = section.get("queues")
+    if placed is None:
+        return (), ()
+    table = msgspec.convert(placed.value, dict[str, list[dict[str, object]]])
+    for kind, items in table.items():
+        for index, item in enumerate(items):
+            for key in _QUEUE_NUMBERS.keys() & item.keys():
+                low, high = _QUEUE_NUMBERS[key]
+                number = msgspec.convert(item[key], float)
+                if not low <= number <= high:
+                    findings.problem(
+                        (*placed.path, kind, index, key),
+                        f'"{key}" should be from {low} to {high} but is {shown(item[key])}.',
+                    )
     return (
         msgspec.convert(table.get("producers", ()), tuple[QueueProducer, ...]),
         msgspec.convert(table.get("consumers", ()), tuple[QueueConsumer, ...]),
     )
-
-
-def read_assets(document: Document, section: Section, findings: Findings) -> AssetsConfig | None:
-    """Return the static assets; a directory that does not exist is a problem."""
-    placed = section.get("assets")
-    if placed is None:
-        return None
-    table = msgspec.convert(placed.value, dict[str, object])
-    directory = (document.path.parent / str(table["directory"])).resolve()
-    if not directory.is_dir():
-        findings.problem(
-            (*placed.path, "directory"),
-            f'The directory of "assets" was not found: {shown(table["directory"])}.',
-        )
-    known = {key: table[key] for key in AssetsConfig.__struct_fields__ if key in table}
-    return msgspec.convert(known | {"directory": directory}, AssetsConfig)
 
 
 def read_unsupported(section: Section) -> tuple[UnsupportedBinding, ...]:

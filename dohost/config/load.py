@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from dohost.config.document import Document, find_config, read_document, shown_path
+from dohost.config.local_values import read_hyperdrive, read_secrets_store
 from dohost.config.model import Json, Loaded, Overrides, WorkerConfig
 from dohost.config.secret_files import Secrets, process_environment, read_secrets
 from dohost.config.sections import Section, select_section
@@ -123,6 +124,7 @@ class _Loader:
         findings = Findings()
         section = select_section(document, self._env, findings)
         worker = build_worker(document, section, overrides=self._overrides, findings=findings)
+        hyperdrive = read_hyperdrive(section, self._process_env, findings)
         self._report.add(document, findings)
         secrets = read_secrets(
             path.parent,
@@ -136,12 +138,27 @@ class _Loader:
         self._report.notes += [
             f"Using secrets defined in {shown_path(file, cwd=self._cwd)}" for file in secrets.files
         ]
-        return None if worker is None else self._with_secrets(worker, section, secrets)
+        if worker is None:
+            return None
+        stored = read_secrets_store(section, secrets.values)
+        self._report.warnings += [
+            f'{document.label}: the secret "{each.secret_name}" has no local value: add '
+            f"{each.binding} to .dev.vars or .env."
+            for each in stored
+            if each.value is None
+        ]
+        worker = msgspec.structs.replace(
+            worker, hyperdrive=hyperdrive, secrets_store_secrets=stored
+        )
+        return self._with_secrets(worker, section, secrets)
 
     def _with_secrets(
         self, worker: WorkerConfig, section: Section, secrets: Secrets
     ) -> WorkerConfig:
         values = self._declared(worker, section, secrets)
+        # The binding of a secret is no variable, though its value stands among them in the file.
+        bound = {each.binding for each in worker.secrets_store_secrets}
+        values = {name: value for name, value in values.items() if name not in bound}
         variables: dict[str, Json] = {**worker.vars, **values, **self._overrides.vars}
         hidden = frozenset(values) - frozenset(self._overrides.vars)
         return msgspec.structs.replace(worker, vars=variables, secret_names=hidden)

@@ -10,11 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 StorageFlavour: TypeAlias = Literal["sqlite", "kv"]
+HtmlHandling: TypeAlias = Literal[
+    "auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none"
+]
+NotFoundHandling: TypeAlias = Literal["single-page-application", "404-page", "none"]
 
 
 class DurableObjectBinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,17 +85,49 @@ class QueueConsumer(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_size: int | None = None
     max_batch_timeout: float | None = None
     max_retries: int | None = None
+    max_concurrency: int | None = None
     dead_letter_queue: str | None = None
     retry_delay: float | None = None
 
 
+class AnalyticsBinding(msgspec.Struct, frozen=True, kw_only=True):
+    """`env.<binding>.writeDataPoint()` writes to a dataset of Analytics Engine."""
+
+    binding: str
+    dataset: str | None = None
+
+
+class HyperdriveBinding(msgspec.Struct, frozen=True, kw_only=True):
+    """A database behind Hyperdrive; `port` is its kind's, for strings without one."""
+
+    binding: str
+    id: str
+    connection_string: str | None = None
+    port: int | None = None
+
+
+class SecretsStoreBinding(msgspec.Struct, frozen=True, kw_only=True):
+    """`await env.<binding>.get()` gives the value of a secret; None: no file has one."""
+
+    binding: str
+    secret_name: str
+    value: str | None = None
+
+
 class AssetsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Static files served before the Worker; `directory` is absolute."""
+    """Static files served before the Worker; `directory` is absolute.
+
+    The Worker comes first for every request (`is_worker_first`), or for the paths of `worker_routes`
+    that are not in `asset_routes`; `*` in these takes anything.
+    """
 
     directory: Path
     binding: str | None = None
-    html_handling: str | None = None
-    not_found_handling: str | None = None
+    html_handling: HtmlHandling = "auto-trailing-slash"
+    not_found_handling: NotFoundHandling = "none"
+    is_worker_first: bool = False
+    worker_routes: tuple[str, ...] = ()
+    asset_routes: tuple[str, ...] = ()
 
 
 class UnsupportedBinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +195,9 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     d1_databases: tuple[D1Binding, ...] = ()
     queue_producers: tuple[QueueProducer, ...] = ()
     queue_consumers: tuple[QueueConsumer, ...] = ()
+    analytics_engine_datasets: tuple[AnalyticsBinding, ...] = ()
+    hyperdrive: tuple[HyperdriveBinding, ...] = ()
+    secrets_store_secrets: tuple[SecretsStoreBinding, ...] = ()
     assets: AssetsConfig | None = None
     dev: DevConfig = DevConfig()
     unsupported: tuple[UnsupportedBinding, ...] = ()
@@ -169,6 +209,17 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
         is_off = f"no_{flag}" in self.compatibility_flags
         # ISO dates compare as text; without a date a worker gets today's behaviour.
         return not is_off and (self.compatibility_date or since) >= since
+
+    def hidden_values(self) -> list[str]:
+        """Return every value that must never be shown: secrets and connection strings."""
+        values = [str(self.vars[name]) for name in self.secret_names]
+        values += [each.value for each in self.secrets_store_secrets if each.value]
+        for each in self.hyperdrive:
+            if each.connection_string is not None:
+                values.append(each.connection_string)
+                password = urlsplit(each.connection_string).password or ""
+                values += [password, unquote(password)] if password else []
+        return values
 
     def unique_key(self, class_name: str) -> str:
         """Return the key that a namespace's ids and directory derive from, equal to wrangler's."""

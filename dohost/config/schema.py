@@ -103,7 +103,7 @@ _QUEUES = Table(
                         "max_retries": _optional(INTEGER),
                         "dead_letter_queue": _optional(),
                         "retry_delay": _optional(NUMBER),
-                        "max_concurrency": IGNORED,
+                        "max_concurrency": _optional(INTEGER),
                         "type": IGNORED,
                     },
                 )
@@ -127,7 +127,9 @@ _ASSETS = Table(
             _choice("auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none")
         ),
         "not_found_handling": _optional(_choice("single-page-application", "404-page", "none")),
-        "run_worker_first": IGNORED,
+        "run_worker_first": _optional(
+            Either(shapes=(BOOLEAN, STRINGS), expected="an array of strings or a boolean")
+        ),
     }
 )
 _DEV = Table(
@@ -188,6 +190,11 @@ USED: dict[str, Shape] = {
         migrations_table=IGNORED,
     ),
     "queues": _QUEUES,
+    "analytics_engine_datasets": _bindings(binding=_required(), dataset=_optional()),
+    "hyperdrive": _bindings(binding=_required(), id=_required(), localConnectionString=_optional()),
+    "secrets_store_secrets": _bindings(
+        binding=_required(), store_id=_required(), secret_name=_required()
+    ),
     "ratelimits": _RATE_LIMITS,
     "version_metadata": Table(noun="binding", fields={"binding": _required()}),
     "dev": _DEV,
@@ -198,18 +205,15 @@ UNSUPPORTED = {
     "ai": "AI",
     "ai_search": "AI Search",
     "ai_search_namespaces": "AI Search Namespace",
-    "analytics_engine_datasets": "Analytics Engine Dataset",
     "artifacts": "Artifacts",
     "browser": "Browser",
     "containers": "Container",
     "dispatch_namespaces": "Dispatch Namespace",
     "flagship": "Flagship",
-    "hyperdrive": "Hyperdrive Config",
     "images": "Images",
     "media": "Media",
     "mtls_certificates": "mTLS Certificate",
     "pipelines": "Pipeline",
-    "secrets_store_secrets": "Secrets Store Secret",
     "send_email": "Send Email",
     "stream": "Stream",
     "unsafe": "Unsafe Metadata",

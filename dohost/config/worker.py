@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from dohost.config.assets import read_assets
 from dohost.config.bindings import (
     check_binding_names,
-    read_assets,
     read_durable_objects,
     read_queues,
     read_ratelimits,
@@ -27,6 +27,7 @@ from dohost.config.bindings import (
 from dohost.config.document import Document
 from dohost.config.migrations import declares_objects, evaluate_exports, evaluate_migrations
 from dohost.config.model import (
+    AnalyticsBinding,
     D1Binding,
     DevConfig,
     DurableObjectBinding,
@@ -77,8 +78,7 @@ def build_worker(
     check_binding_names(section, variables, findings)
     if name is None or main is None:
         return None
-    queues = section.get("queues")
-    producers, consumers = read_queues(queues.value if queues else {})
+    producers, consumers = read_queues(section, findings)
     return WorkerConfig(
         name=name,
         main=main,
@@ -100,6 +100,9 @@ def build_worker(
         d1_databases=msgspec.convert(section.plain("d1_databases") or (), tuple[D1Binding, ...]),
         queue_producers=producers,
         queue_consumers=consumers,
+        analytics_engine_datasets=msgspec.convert(
+            section.plain("analytics_engine_datasets") or (), tuple[AnalyticsBinding, ...]
+        ),
         assets=read_assets(document, section, findings),
         dev=_dev(section, findings),
         unsupported=read_unsupported(section),

@@ -111,12 +111,23 @@ def _local_rows(worker: WorkerConfig) -> Iterator[BindingRow]:
         *((r2.binding, r2.bucket_name, "R2 Bucket") for r2 in worker.r2_buckets),
         *((d1.binding, d1.database_name, "D1 Database") for d1 in worker.d1_databases),
         *((queue.binding, queue.queue, "Queue") for queue in worker.queue_producers),
+        *(
+            (each.binding, each.dataset, "Analytics Engine Dataset")
+            for each in worker.analytics_engine_datasets
+        ),
+        *((each.binding, each.id, "Hyperdrive Config") for each in worker.hyperdrive),
+        *(
+            (each.binding, each.secret_name, "Secrets Store Secret")
+            for each in worker.secrets_store_secrets
+        ),
     ]
     for binding, name, resource in simulated:
         yield BindingRow(binding=_named(binding, name), resource=resource)
     for item in worker.ratelimits:
         detail = f"{item.limit} requests/{item.period}s"
         yield BindingRow(binding=_named(item.name, detail), resource="Rate Limit")
+    if worker.assets is not None and worker.assets.binding is not None:
+        yield BindingRow(binding=_named(worker.assets.binding, None), resource="Assets")
     if worker.version_metadata is not None:
         yield BindingRow(
             binding=_named(worker.version_metadata, None), resource="Worker Version Metadata"
@@ -125,12 +136,8 @@ def _local_rows(worker: WorkerConfig) -> Iterator[BindingRow]:
 
 def _simulated_elsewhere(worker: WorkerConfig) -> Iterator[BindingRow]:
     """Rows of what wrangler simulates and dohost only names."""
-    named: list[tuple[str, str | None, str]] = []
-    if worker.assets is not None and worker.assets.binding is not None:
-        named.append((worker.assets.binding, None, "Assets"))
-    named += [(item.binding, None, item.kind) for item in worker.unsupported]
-    for binding, detail, resource in named:
-        yield BindingRow(binding=_named(binding, detail), resource=resource, mode=NOT_SUPPORTED)
+    for item in worker.unsupported:
+        yield BindingRow(binding=_named(item.binding, None), resource=item.kind, mode=NOT_SUPPORTED)
 
 
 def _variable_row(worker: WorkerConfig, name: str, value: Json) -> BindingRow:

@@ -25,12 +25,16 @@ _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
-    """`roots` hold source; `config_directories` hold configuration and secrets; `data` is neither."""
+    """`roots` hold source; `config_directories` hold configuration and secrets; `data` is neither.
+
+    `assets` hold static files: a change there changes what is served, and no code.
+    """
 
     roots: frozenset[Path]
     config_directories: frozenset[Path]
     files: frozenset[Path]
     data: Path
+    assets: frozenset[Path] = frozenset()
 
 
 def watched_by(loaded: Loaded, *, data: Path) -> Watched:
@@ -40,6 +44,7 @@ def watched_by(loaded: Loaded, *, data: Path) -> Watched:
         config_directories=frozenset(path.parent for path in loaded.files),
         files=frozenset(loaded.files),
         data=data.resolve(),
+        assets=frozenset(each.assets.directory for each in loaded.workers if each.assets),
     )
 
 
@@ -53,9 +58,20 @@ def is_relevant(path: Path, watched: Watched) -> bool:
         path.name in _CONFIG_NAMES or path.name.startswith(_SECRET_PREFIXES)
     ):
         return True
+    if is_asset(path, watched):
+        return True
     if path.suffix not in SOURCE_SUFFIXES:
         return False
     return any(_is_source(path, root) for root in watched.roots)
+
+
+def is_asset(path: Path, watched: Watched) -> bool:
+    """Say whether `path` may be a static file; source that lies among them is source."""
+    if path.is_relative_to(watched.data) or (
+        path.suffix == ".py" and any(_is_source(path, root) for root in watched.roots)
+    ):
+        return False
+    return any(path.is_relative_to(directory) for directory in watched.assets)
 
 
 def _is_source(path: Path, root: Path) -> bool:
@@ -67,9 +83,10 @@ def _is_source(path: Path, root: Path) -> bool:
 
 async def watch(watched: Watched, changed: Callable[[frozenset[Path]], None]) -> None:
     """Call `changed` with each batch of relevant changed files, until cancelled."""
-    alone = watched.config_directories - watched.roots
+    roots = watched.roots | watched.assets
+    alone = watched.config_directories - roots
     async with asyncio.TaskGroup() as group:
-        for directories, recursive in ((watched.roots, True), (alone, False)):
+        for directories, recursive in ((roots, True), (alone, False)):
             if directories:
                 group.create_task(
                     _watch(directories, changed, watched=watched, recursive=recursive)

@@ -61,8 +61,10 @@ def not_modified(entry: CacheEntry, request_headers: Mapping[str, str]) -> bool:
         mine = ETAG.fullmatch(etags[0].strip())
         return wanted.strip() == "*" or (mine is not None and mine.group(1) in ETAG.findall(wanted))
     since = request_headers.get("if-modified-since")
+    if since is None:
+        return False
     modified = values_of(entry.headers, "last-modified")
-    if since is None or not modified:
+    if not modified:
         return False
     asked, last = unix_date(since), unix_date(modified[0])
     return asked is not None and last is not None and last <= asked

@@ -10,7 +10,7 @@ tenants share. Every stage returns its decision as a value; a `Problem` ends the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
@@ -22,6 +22,7 @@ from dohost.gateway.calls import Services
 from dohost.gateway.cors import cors_headers
 from dohost.gateway.exchange import Exchange, read_exchange
 from dohost.gateway.forward import Answer, Bounds, forward
+from dohost.gateway.http_cache import Visit
 from dohost.gateway.identity import Identity, local_identity
 from dohost.gateway.parts import Parts
 from dohost.gateway.plan import Plan, Refusal
@@ -62,8 +63,15 @@ class Gateway(DurableObject):
         exchange = read_exchange(request)
         if isinstance(exchange, Response):
             return exchange
-        response = await self.on_request(exchange) or await self._answer(exchange)
-        return await self.on_response(exchange, response)
+        # A hook that nobody overrode would cost a coroutine for nothing.
+        cls, response = type(self), None
+        if cls.on_request is not Gateway.on_request:
+            response = await self.on_request(exchange)
+        if response is None:
+            response = await self._answer(exchange)
+        if cls.on_response is not Gateway.on_response:
+            response = await self.on_response(exchange, response)
+        return response
 
     async def _answer(self, exchange: Exchange) -> Response:
         found = BUILTINS.find(self._settings.config, exchange.method, exchange.path.text)
@@ -87,14 +95,27 @@ class Gateway(DurableObject):
         if isinstance(charged, Problem):
             return self._finish(exchange, charged, version.headers)
 
-        def fetch() -> Awaitable[Answer | Problem]:
-            return self._from_service(exchange, plan)
-
-        answer = await parts.http_cache.answer(exchange, route, key=plan.cache_key, fetch=fetch)
+        answer = await self._answered(exchange, plan)
         response = self._finish(exchange, answer, (*charged, *version.headers))
         took_ms = (self.clock.monotonic() - began) * 1_000
         parts.stats.count(route.pattern, response.status, version=version.version, took_ms=took_ms)
         return response
+
+    async def _answered(self, exchange: Exchange, plan: Plan) -> Answer | Problem:
+        """Cache → breaker → service → cache."""
+        cache, key = self._parts.http_cache, plan.cache_key
+        if key is None:
+            return cache.written(exchange, await self._from_service(exchange, plan))
+        found = cache.look_up(exchange, key)
+        if isinstance(found, Answer):
+            return found
+        visit = Visit(
+            exchange=exchange,
+            route=plan.match.route,
+            key=key,
+            fetch=lambda: self._from_service(exchange, plan),
+        )
+        return await cache.answer(visit, found)
 
     def _refused(self, exchange: Exchange, refusal: Refusal, now_ns: int) -> Response:
         told = refusal.problem

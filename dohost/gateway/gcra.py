@@ -18,7 +18,8 @@ def interval_of(rpm: int) -> int:
 
 def debt_of(tat: int, now: int, *, interval: int, burst: int) -> int:
     """Return the debt at `now`, never above the capacity: a clock that went back locks nobody out."""
-    return min(max(0, tat - now), burst * interval)
+    debt = tat - now
+    return 0 if debt <= 0 else min(debt, burst * interval)
 
 
 def converted(debt: int, *, old: int, new: int, burst: int) -> int:
@@ -32,9 +33,8 @@ def remaining(debt: int, *, interval: int, burst: int) -> int:
     return (burst * interval - debt) // interval
 
 
-def next_unit(debt: int, *, interval: int, burst: int) -> int:
-    """Return the time until one more token is there; 0 for a full bucket."""
-    left = remaining(debt, interval=interval, burst=burst)
+def next_unit(debt: int, left: int, *, interval: int, burst: int) -> int:
+    """Return the time until one more token than the `left` whole ones is there; 0 for a full bucket."""
     return 0 if left == burst else debt - (burst - left - 1) * interval
 
 

@@ -72,24 +72,28 @@ class HttpCache:
         self._later = later
         self._flights: Flights[CacheEntry] = Flights(hit_for_miss_s=config.hit_for_miss_s)
 
-    async def answer(
-        self, exchange: Exchange, route: RouteConfig, *, key: str | None, fetch: Fetch
-    ) -> Answer | Problem:
-        """Return the answer to a routed request; from the cache if it has a key there."""
-        if key is None:
-            return self._written(exchange, await fetch())
-        visit = Visit(exchange=exchange, route=route, key=key, fetch=fetch)
+    def look_up(self, exchange: Exchange, key: str) -> Answer | CacheLookup:
+        """Return the answer if a fresh one is kept, else what `answer` has to know of what is kept."""
         now_ns = self._clock.realtime_ns()
         held = self._cache.lookup_http(key, exchange.headers, now_ns)
         found = usable(held, exchange.headers, config=self._config, now_ns=now_ns)
-        if isinstance(found, Fresh):
-            return self._from_entry(visit, found.entry)
+        return self._from_entry(exchange, found.entry) if isinstance(found, Fresh) else found
+
+    async def answer(self, visit: Visit, found: CacheLookup) -> Answer | Problem:
+        """Return the answer to a request for which `look_up` found no fresh one."""
         if isinstance(found, Stale) and found.revalidate:
             self._later(self._refresh(visit))
-            return self._from_entry(visit, found.entry)
-        if is_only_if_cached(exchange.headers, config=self._config):
+            return self._from_entry(visit.exchange, found.entry)
+        if is_only_if_cached(visit.exchange.headers, config=self._config):
             return problem("not-cached")
         return await self._fetched(visit, found)
+
+    def written(self, exchange: Exchange, answer: Answer | Problem) -> Answer | Problem:
+        """After a write that worked, drop what it changed: its own path and the groups it names."""
+        if isinstance(answer, Answer) and answer.status < 400:
+            self._cache.invalidate(invalidation_tags(answer.headers))
+            self._cache.invalidate_path(exchange.path.raw)
+        return answer
 
     async def _fetched(self, visit: Visit, found: CacheLookup) -> Answer | Problem:
         """Fetch, or wait for the identical request that is being fetched. Cancel-safe."""
@@ -101,7 +105,7 @@ class HttpCache:
                 return self._fallback(visit, found, failed.problem)
         if isinstance(turn, CacheEntry) and self._fits(turn, visit):
             self._cache.count_coalesced()
-            return self._from_entry(visit, turn, is_collapsed=True)
+            return self._from_entry(visit.exchange, turn, is_collapsed=True)
         if isinstance(turn, Lead):
             return await self._lead(visit, found)
         answer, _ = await self._through(visit, found)
@@ -131,7 +135,7 @@ class HttpCache:
         if isinstance(answer, Problem):
             return self._fallback(visit, found, answer), None
         if answer.status in FAILURES and isinstance(found, Stale) and found.if_error:
-            return self._from_entry(visit, found.entry), None
+            return self._from_entry(visit.exchange, found.entry), None
         if answer.upgrade is not None:
             return answer, None
         entry = self._store(visit, answer)
@@ -142,7 +146,7 @@ class HttpCache:
     def _fallback(self, visit: Visit, found: CacheLookup, told: Problem) -> Answer | Problem:
         """Serve stale if the upstream failed and the entry allows it."""
         if isinstance(found, Stale) and found.if_error:
-            return self._from_entry(visit, found.entry)
+            return self._from_entry(visit.exchange, found.entry)
         return told
 
     async def _refresh(self, visit: Visit) -> None:
@@ -174,25 +178,20 @@ class HttpCache:
             return None
         return entry
 
-    def _written(self, exchange: Exchange, answer: Answer | Problem) -> Answer | Problem:
-        """After a write that worked, drop what it changed: its own path and the groups it names."""
-        if isinstance(answer, Answer) and answer.status < 400:
-            self._cache.invalidate(invalidation_tags(answer.headers))
-            self._cache.invalidate_path(exchange.path.raw)
-        return answer
-
     def _fits(self, entry: CacheEntry, visit: Visit) -> bool:
         """Whether the leader's answer is this request's too; one that varies is fetched again."""
         return not entry.vary
 
-    def _from_entry(self, visit: Visit, entry: CacheEntry, *, is_collapsed: bool = False) -> Answer:
+    def _from_entry(
+        self, exchange: Exchange, entry: CacheEntry, *, is_collapsed: bool = False
+    ) -> Answer:
         now_ns = self._clock.realtime_ns()
         if is_collapsed:
             label = forward_status("uri-miss", collapsed=True)
         else:
             label = hit_status(entry, now_ns)
         headers: tuple[Header, ...] = (*response_headers(entry, now_ns), ("cache-status", label))
-        if not_modified(entry, visit.exchange.headers):
+        if not_modified(entry, exchange.headers):
             return Answer(status=304, headers=headers, body=b"")
-        body = b"" if visit.exchange.method == "HEAD" else entry.body
+        body = b"" if exchange.method == "HEAD" else entry.body
         return Answer(status=entry.status, headers=headers, body=body)

@@ -107,13 +107,13 @@ class Bucket:
         After a change of tier, or of the clock, the debt is first written in terms of what holds
         now; that changes its form and charges nothing.
         """
-        if self.interval not in (interval, 0):
-            debt = max(0, self.tat - now)
-            debt = gcra.converted(debt, old=self.interval, new=interval, burst=burst)
-            self.tat, self.interval, self.leased_tat = now + debt, interval, 0
-        else:
+        if self.interval == interval or self.interval == 0:
             debt = gcra.debt_of(self.tat, now, interval=interval, burst=burst)
-            self.tat = min(self.tat, now + debt) if debt else self.tat
+            if debt and self.tat > now + debt:
+                self.tat = now + debt
+            return debt
+        debt = gcra.converted(max(0, self.tat - now), old=self.interval, new=interval, burst=burst)
+        self.tat, self.interval, self.leased_tat = now + debt, interval, 0
         return debt
 
     def advance(self, tat: int, *, interval: int, lease: int) -> bool:
@@ -316,7 +316,7 @@ def bucket_state(policy: LimitPolicy, debt: int, *, interval: int, cost: int) ->
         burst=burst,
         capacity=burst,
         remaining=remaining,
-        next_unit_ns=gcra.next_unit(debt, interval=interval, burst=burst),
+        next_unit_ns=gcra.next_unit(debt, remaining, interval=interval, burst=burst),
         full_reset_ns=debt,
         # What is left in whole tokens is enough for a whole cost.
         retry_ns=0

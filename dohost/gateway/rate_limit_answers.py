@@ -30,21 +30,16 @@ def limit_headers(
     decision: LimitDecision, now_ns: int, *, legacy: bool = True
 ) -> tuple[Header, ...]:
     """Return RateLimit-Policy, RateLimit, legacy fields, and Retry-After for a refusal."""
-    states = [state for state in states_of(decision) if state.limit is not None]
-    if not states:
+    states = states_of(decision)
+    if len(states) > 1:
+        states = tuple([state for state in states if state.limit is not None])
+    if not states or states[0].limit is None:
         return ()
     tightest = states[0]
-    fields: tuple[Header, ...]
-    if len(states) == 1:
-        fields = (
-            ("RateLimit-Policy", policy_item(tightest)),
-            ("RateLimit", state_item(tightest)),
-        )
-    else:
-        fields = (
-            ("RateLimit-Policy", ", ".join(map(policy_item, states))),
-            ("RateLimit", ", ".join(map(state_item, states))),
-        )
+    fields: tuple[Header, ...] = (
+        ("RateLimit-Policy", ", ".join(map(policy_item, states))),
+        ("RateLimit", ", ".join(map(state_item, states))),
+    )
     if legacy:
         fields = (
             *fields,

@@ -64,7 +64,7 @@ class Actor:
         self.gate = InputGate(self._schedule)
         self.output = OutputGate()
         self.turns: set[Turn] = set()
-        self.cpu: CpuAccount | None = object_class.cpu_account()
+        self.cpu: CpuAccount | None = parts.meter.account(object_class.cpu_limit_s)
         self.turn_type: type[Turn] = Turn if self.cpu is None else MeteredTurn
         self.instance: object | None = None
         self.broken: BaseException | None = None
@@ -90,9 +90,7 @@ class Actor:
             aftermath.deal_with(path)
         self.database = open_object(
             path,
-            lambda: Database(
-                path, meta, strict=parts.is_strict, clock=parts.clock, history=parts.history
-            ),
+            lambda: Database(path, meta, parts.files, directory=object_class.directory),
             is_recorded=lambda: parts.catalog.knows(self.key),
         )
         if self.database.is_begun_anew:

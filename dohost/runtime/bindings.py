@@ -7,7 +7,6 @@ from functools import partial
 from typing import Protocol
 
 from workers.raw_values import raw
-from workers.values import JsDict
 
 from dohost.clock import Clock
 from dohost.config import DurableObjectBinding, WorkerConfig
@@ -16,6 +15,9 @@ from dohost.objects.namespace import DurableObjectNamespace
 from dohost.runtime.rate_limits import RateLimit
 from dohost.runtime.services import ServiceStub
 from dohost.runtime.worker import Generation
+from dohost.simulators.analytics_engine import AnalyticsEngineDataset
+from dohost.simulators.assets import Assets
+from dohost.simulators.hyperdrive import Hyperdrive
 from dohost.simulators.resources import Resources
 
 
@@ -62,7 +64,12 @@ class Unavailable:
 
 
 def build_env(
-    config: WorkerConfig, directory: Directory, *, clock: Clock, resources: Resources
+    config: WorkerConfig,
+    directory: Directory,
+    *,
+    clock: Clock,
+    resources: Resources,
+    assets: Assets | None = None,
 ) -> Env:
     """Return the `env` of one worker."""
     bindings: dict[str, object] = {name: raw(value) for name, value in config.vars.items()}
@@ -82,7 +89,7 @@ def build_env(
     for limit in config.ratelimits:
         bindings[limit.name] = RateLimit(limit=limit.limit, period_s=limit.period, clock=clock)
     if config.version_metadata is not None:
-        bindings[config.version_metadata] = JsDict(id="local", tag="", timestamp="0")
+        bindings[config.version_metadata] = resources.version_metadata()
     for kv in config.kv_namespaces:
         bindings[kv.binding] = resources.kv_namespace(kv.id or kv.binding)
     for d1 in config.d1_databases:
@@ -97,9 +104,16 @@ def build_env(
             delay_s=producer.delivery_delay or 0.0,
             content_type="json" if as_json else "v8",
         )
+    for secret in config.secrets_store_secrets:
+        bindings[secret.binding] = resources.secret(secret.secret_name, secret.value)
+    for hyperdrive in config.hyperdrive:
+        bindings[hyperdrive.binding] = Hyperdrive(
+            hyperdrive.binding, hyperdrive.connection_string, port=hyperdrive.port
+        )
+    for dataset in config.analytics_engine_datasets:
+        bindings[dataset.binding] = AnalyticsEngineDataset(dataset.dataset or dataset.binding)
     if config.assets is not None and config.assets.binding is not None:
-        name = config.assets.binding
-        bindings[name] = Unavailable(f"env.{name}: dohost has no local static assets yet.")
+        bindings[config.assets.binding] = assets
     for other in config.unsupported:
         bindings[other.binding] = Unavailable(
             f"env.{other.binding}: dohost has no local {other.kind}."

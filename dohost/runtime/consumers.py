@@ -10,12 +10,13 @@ from typing import TypeVar
 from dohost.config import QueueConsumer
 from dohost.runtime.worker import Generation
 from dohost.simulators.queue_batch import MessageBatch
-from dohost.simulators.queue_delivery import Consumer
+from dohost.simulators.queue_consumer import Consumer
 
 # Cloudflare's defaults.
 BATCH_SIZE_MAX = 10
 BATCH_TIMEOUT_S = 5.0
 RETRIES_MAX = 3
+CONCURRENCY_MAX = 250
 
 Number = TypeVar("Number", int, float)
 
@@ -48,6 +49,7 @@ def _consumer(consumer: QueueConsumer, generation: Generation) -> Consumer:
         batch_size_max=_or(consumer.max_batch_size, BATCH_SIZE_MAX),
         batch_timeout_s=_or(consumer.max_batch_timeout, BATCH_TIMEOUT_S),
         retries_max=_or(consumer.max_retries, RETRIES_MAX),
+        concurrency_max=_or(consumer.max_concurrency, CONCURRENCY_MAX),
         retry_delay_s=consumer.retry_delay or 0.0,
         dead_letter_queue=consumer.dead_letter_queue,
     )

@@ -58,6 +58,10 @@ class CpuMeter:
         # Who was charged before, and when that was paused.
         self._paused: list[tuple[Charge | None, float]] = []
 
+    def account(self, limit_s: float | None) -> CpuAccount | None:
+        """Return what a new instance is charged on, or None if its processor time is not limited."""
+        return None if limit_s is None else CpuAccount(self, limit_s)
+
     def begin(self, owner: MeteredOwner, account: CpuAccount) -> None:
         """Charge `account` from now on; what was charged until now is paused."""
         now_s = self.cpu_s()

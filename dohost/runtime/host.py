@@ -8,6 +8,7 @@ closes every file and gives the directory free. Outbound HTTP comes in as a `Fet
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from types import ModuleType
 
 import msgspec
 from workers import Request, Response
-from workers.context import Fetcher
+from workers.context import Fetcher, current_env
 from workers.socket_end import Close
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
@@ -29,13 +30,15 @@ from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.bindings import build_env
 from dohost.runtime.catalog import Catalog
 from dohost.runtime.checkpoints import Checkpointer
+from dohost.runtime.class_table import ClassTable
 from dohost.runtime.consumers import consumer_problems, consumers_of
 from dohost.runtime.cpu import CpuMeter
 from dohost.runtime.cuts import Cuts
 from dohost.runtime.eviction import Evictor
 from dohost.runtime.faults import Faults
+from dohost.runtime.front import AssetsFront, Sites, read_sites
 from dohost.runtime.known_objects import MissingFiles, report_missing
-from dohost.runtime.layout import Layout, read_layout, write_layout
+from dohost.runtime.layout import read_layout, write_layout
 from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.migrations import Plan, has_objects, move_deleted, plan_migrations
 from dohost.runtime.outgoing import GatedFetcher, GatedOutlet
@@ -45,8 +48,10 @@ from dohost.runtime.services import exports_of
 from dohost.runtime.tasks import make_task, spawn
 from dohost.runtime.turns import Nesting
 from dohost.runtime.worker import Generation
+from dohost.simulators.assets import Site
 from dohost.simulators.resources import Resources
 from dohost.storage.commit import SYNC_THREADS_MAX, Committer
+from dohost.storage.database import DatabaseOptions
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.telemetry import Log, stderr_log
 
@@ -94,8 +99,7 @@ class Host:
         self._lock = DataDirLock(options.persist)
         self._executor = ThreadPoolExecutor(SYNC_THREADS_MAX, thread_name_prefix="dohost")
         self._nesting = Nesting()
-        self._classes: dict[str, ObjectClass] = {}
-        self._layout = Layout()
+        self._table = ClassTable()
         self._generations: dict[str, Generation] = {}
         self._primary: Generation | None = None
         self._failure: Exception = ShuttingDown("no code has been loaded yet")
@@ -110,7 +114,7 @@ class Host:
         """Take the data directory (raises `DataDirLocked` at once if another process has it)."""
         options = self.options
         # First of all: a directory of a newer format is not even locked.
-        self._layout = read_layout(options.persist)
+        self._table.layout = read_layout(options.persist)
         if not self._lock.acquire(info):
             await asyncio.to_thread(os.sync)  # What a crashed process left may not be on the disk.
         loop = asyncio.get_running_loop()
@@ -134,9 +138,10 @@ class Host:
             entropy=options.entropy,
             log=options.log,
             persist=options.persist,
-            is_strict=options.is_strict,
+            files=DatabaseOptions(
+                is_strict=options.is_strict, clock=options.clock, history=options.history
+            ),
             meter=CpuMeter(options.clock.thread_cpu),
-            history=options.history,
             faults=options.faults,
             missing=await report_missing(
                 options.persist, options.missing_files, catalog=catalog, log=options.log
@@ -154,7 +159,7 @@ class Host:
         self.schedules = Schedules(options.clock, options.log)
         self._evictor = Evictor(
             loop,
-            self._classes,
+            self._table.by_key,
             clock=options.clock,
             evict_after_s=options.evict_after_s,
             open_max=options.open_objects_max,
@@ -166,13 +171,13 @@ class Host:
 
     async def load(self, workers: tuple[WorkerConfig, ...]) -> None:
         """Run the code and settings of `workers`, the primary first; raises `LoadFailed` and changes nothing."""
-        before = self._layout
+        before = self._table.layout
         try:
-            plan = await asyncio.to_thread(self._plan, workers)
-            self._layout = plan.layout
-            generations = self._load_generations(workers)
+            plan, sites = await asyncio.to_thread(self._plan, workers)
+            self._table.layout = plan.layout
+            generations = self._load_generations(workers, sites)
         except LoadFailed as failure:
-            self._layout = before
+            self._table.layout = before
             self._failure = failure
             raise
         if plan.layout != before:
@@ -180,7 +185,7 @@ class Host:
                 await self._migrate(plan)
             except OSError as error:
                 # Nothing has been noted as done: the next load does it again.
-                self._layout = before
+                self._table.layout = before
                 _unload(generations)
                 raise LoadFailed((f"A migration could not be carried out: {error}",)) from error
         old = self._generations
@@ -188,14 +193,14 @@ class Host:
         is_first = self._primary is None
         self._primary = generations[0]
         for generation in generations:
-            self._swap_classes(generation)
+            self._table.swap(generation, self.parts, grace_s=self.options.reload_grace_s)
         # Code that is still finishing may look its modules up by name; the one before it is done.
         _unload(self._retired)
         self._retired = list(old.values())
         if is_first and self.options.fires_alarms:
             parts = self.parts
             known = await parts.catalog.alarms()
-            parts.alarms.start(AlarmRuns(self._classes, parts), known)
+            parts.alarms.start(AlarmRuns(self._table.by_key, parts), known)
         self.resources.queues.consume(consumers_of(generations))
         self.schedules.load(generations)
 
@@ -211,7 +216,7 @@ class Host:
         await self._wait_for_turns(grace_s)
         for task in tuple(self._background):
             task.cancel()
-        for object_class in self._classes.values():
+        for object_class in self.classes.values():
             for actor in tuple(object_class.actors.values()):
                 if not actor.evict_if_idle():
                     actor.reset(JsException("The server stopped while this call was running."))
@@ -226,7 +231,7 @@ class Host:
 
     def hang_up(self) -> None:
         """Close every hibernatable socket, as a server that is about to stop does; wakes nobody."""
-        for object_class in self._classes.values():
+        for object_class in self.classes.values():
             object_class.hang_up_all(STOPPING)
 
     @property
@@ -239,7 +244,7 @@ class Host:
     @property
     def classes(self) -> Mapping[str, ObjectClass]:
         """The namespaces of this host, by unique key."""
-        return self._classes
+        return self._table.by_key
 
     @property
     def generations(self) -> Mapping[str, Generation]:
@@ -260,7 +265,7 @@ class Host:
         while loop.time() < deadline:
             busy = any(
                 not actor.is_idle
-                for found in self._classes.values()
+                for found in self.classes.values()
                 for actor in found.actors.values()
             )
             if not busy and not self._background:
@@ -274,8 +279,28 @@ class Host:
         primary = self._primary
         if primary is None:
             raise self._failure
-        primary.enter()
-        return primary.fetch(request)
+        if current_env.get() is not primary.env:
+            primary.enter()
+        return primary.front(request)
+
+    async def refresh_assets(self) -> None:
+        """Read the static assets again; what was read stays if that fails, with a line in the log."""
+        loaded = tuple(generation.config for generation in self._generations.values())
+        log = self.options.log
+        try:
+            sites = await asyncio.to_thread(read_sites, loaded, self.options.persist, log)
+        except UserCodeError as error:
+            log.event("assets.not_read", level="error", error=str(error))
+            return
+        for name, site in sites.items():
+            assets = self._generations[name].assets
+            assert assets is not None, "its configuration names a directory"
+            assets.site = site
+
+    def new_context(self) -> contextvars.Context:
+        """Return a context for a request; one in which the primary worker's bindings are current."""
+        primary = self._primary
+        return contextvars.Context() if primary is None else primary.context.copy()
 
     def keep(self, awaitable: Awaitable[object]) -> None:
         """Let background work of a stateless event run to its end."""
@@ -292,12 +317,13 @@ class Host:
 
     # Loading --------------------------------------------------------------------------------
 
-    def _plan(self, workers: tuple[WorkerConfig, ...]) -> Plan:
+    def _plan(self, workers: tuple[WorkerConfig, ...]) -> tuple[Plan, Sites]:
         persist = self.options.persist
         try:
+            sites = read_sites(workers, persist, self.options.log)
             return plan_migrations(
-                self._layout, workers, lambda unique_key: has_objects(persist, unique_key)
-            )
+                self._table.layout, workers, lambda unique_key: has_objects(persist, unique_key)
+            ), sites
         except UserCodeError as error:
             raise LoadFailed((str(error),)) from error
 
@@ -305,7 +331,7 @@ class Host:
         """Do what migrations say, in an order that a crash at any point lets be repeated."""
         parts, log = self.parts, self.options.log
         for deletion in plan.deletions:
-            found = self._classes.pop(deletion.unique_key, None)
+            found = self._table.by_key.pop(deletion.unique_key, None)
             if found is not None:
                 await found.close(HostError(f"The class {deletion.class_name} was deleted."))
             moved = await asyncio.to_thread(move_deleted, parts.persist, deletion)
@@ -318,17 +344,19 @@ class Host:
         for step in plan.steps:
             log.event("migration.applied", worker=step.worker, tag=step.tag, did=step.text)
 
-    def _load_generations(self, workers: tuple[WorkerConfig, ...]) -> list[Generation]:
+    def _load_generations(
+        self, workers: tuple[WorkerConfig, ...], sites: Sites
+    ) -> list[Generation]:
         generations: list[Generation] = []
         problems: list[str] = []
         try:
             # Lazily, so that the ones that did load can be unloaded when a later one fails.
             replaced = self.options.replaced_modules
             generations.extend(Generation(config, replaced=replaced) for config in workers)
-            self._ensure_classes(generations)
+            self._table.ensure(generations, self.parts)
             problems += consumer_problems(generations)
             for generation in generations:
-                problems += self._prepare(generation)
+                problems += self._prepare(generation, sites.get(generation.config.name))
         except UserCodeError as error:
             _unload(generations)
             failure = LoadFailed((str(error),))
@@ -339,7 +367,7 @@ class Host:
             raise LoadFailed(tuple(problems))
         return generations
 
-    def _prepare(self, generation: Generation) -> list[str]:
+    def _prepare(self, generation: Generation, site: Site | None) -> list[str]:
         missing = generation.missing_classes()
         if missing:
             return [
@@ -347,37 +375,17 @@ class Host:
                 f"entrypoint file: {', '.join(missing)}. You should export these objects from your "
                 f"entrypoint, {generation.config.main.name}.{generation.hint_for(missing)}"
             ]
-        env = build_env(generation.config, self, clock=self.options.clock, resources=self.resources)
-        known = partial(self._known_class, generation.config.name)
+        config = generation.config
+        assets = None if site is None else self.resources.assets(site)
+        env = build_env(
+            config, self, clock=self.options.clock, resources=self.resources, assets=assets
+        )
+        if assets is not None:
+            generation.assets = assets
+            generation.front = AssetsFront(assets, config, generation.fetch).fetch
+        known = partial(self._table.known, config.name)
         generation.bind(env, exports_of(generation, known), self._fetcher, self.keep)
         return generation.check()
-
-    def _known_class(self, worker: str, class_name: str) -> ObjectClass | None:
-        return self._classes.get(self._layout.unique_key(worker, class_name))
-
-    def _ensure_classes(self, generations: list[Generation]) -> None:
-        for generation in generations:
-            for class_name in generation.object_classes():
-                self._ensure_class(generation.config, class_name)
-
-    def _ensure_class(self, config: WorkerConfig, class_name: str) -> ObjectClass:
-        unique_key = self._layout.unique_key(config.name, class_name)
-        found = self._classes.get(unique_key)
-        if found is None:
-            found = self._classes[unique_key] = ObjectClass(
-                self.parts,
-                unique_key,
-                class_name,
-                is_sql_enabled=config.classes.get(class_name) == "sqlite",
-            )
-        return found
-
-    def _swap_classes(self, generation: Generation) -> None:
-        for class_name in generation.object_classes():
-            found = self._ensure_class(generation.config, class_name)
-            code = generation.object_code(class_name, is_strict=self.options.is_strict)
-            found.class_name = class_name
-            found.load(code, grace_s=self.options.reload_grace_s)
 
     # Bindings (the directory behind `env`) ----------------------------------------------------
 
@@ -385,9 +393,7 @@ class Host:
         self, binding: DurableObjectBinding, own: WorkerConfig
     ) -> DurableObjectNamespace | None:
         """Return the namespace that `binding` means, or None if its worker is not in this process."""
-        worker = binding.script_name or own.name
-        found = self._classes.get(self._layout.unique_key(worker, binding.class_name))
-        return None if found is None else found.namespace
+        return self._table.namespace(binding, own)
 
     def worker(self, name: str) -> Generation | None:
         """Return the running code of a worker, or None if it is not in this process."""

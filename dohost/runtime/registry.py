@@ -44,7 +44,7 @@ from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.calls import FetchCall, LendingCall, RpcCall
 from dohost.runtime.catalog import Catalog, ObjectKey
 from dohost.runtime.checkpoints import Checkpointer
-from dohost.runtime.cpu import CpuAccount, CpuMeter
+from dohost.runtime.cpu import CpuMeter
 from dohost.runtime.cuts import Cuts
 from dohost.runtime.faults import Faults
 from dohost.runtime.handlers import Handler, handler_of
@@ -54,7 +54,8 @@ from dohost.runtime.overload import Loads
 from dohost.runtime.references import lend
 from dohost.runtime.turns import Nesting, current_owner
 from dohost.storage.commit import Committer
-from dohost.storage.history import HistoryLimits
+from dohost.storage.database import DatabaseOptions
+from dohost.storage.directories import Directory
 from dohost.telemetry import Log
 
 SDK_ROOTS: tuple[type, ...] = (DurableObject, WorkerEntrypoint)
@@ -79,9 +80,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     entropy: Entropy
     log: Log
     persist: Path
-    is_strict: bool
+    files: DatabaseOptions
     meter: CpuMeter
-    history: HistoryLimits
     faults: Faults | None = None
     cuts: Cuts
     missing: set[tuple[str, str]] = msgspec.field(default_factory=set)
@@ -124,8 +124,8 @@ class ObjectClass:
         self._closed: dict[str, HostError] = {}
         # Actors that run old code and end as soon as they are idle, with the events that wait for that.
         self.retiring: dict[Actor, list[Callable[[], None]]] = {}
-        self._directory = parts.persist / "v3" / "do" / unique_key
-        self._loads = Loads(parts.clock) if parts.is_strict else None
+        self.directory = Directory(parts.persist / "v3" / "do" / unique_key)
+        self._loads = Loads(parts.clock) if parts.files.is_strict else None
 
     def __repr__(self) -> str:
         return f"<ObjectClass {self.unique_key}, {len(self.actors)} live>"
@@ -141,7 +141,7 @@ class ObjectClass:
         self.delete_all_deletes_alarm = code.delete_all_deletes_alarm
         self.has_rpc = issubclass(code.cls, DurableObject)
         self.replies_to_close = code.replies_to_close
-        self._cpu_limit_s = code.cpu_limit_s
+        self.cpu_limit_s = code.cpu_limit_s
         self.methods: Mapping[str, Method] = (
             method_table(code.cls, roots=SDK_ROOTS) if self.has_rpc else {}
         )
@@ -168,16 +168,11 @@ class ObjectClass:
         """Return what callers see when a constructor raised `error`."""
         return to_remote_error(error, object_id)
 
-    def cpu_account(self) -> CpuAccount | None:
-        """Return what a new instance is charged on, or None if processor time is not limited."""
-        limit_s = self._cpu_limit_s
-        return None if limit_s is None else CpuAccount(self.parts.meter, limit_s)
-
     # Where things are -----------------------------------------------------------------------
 
     def file_of(self, object_id: str) -> Path:
         """Return the object's file, named as wrangler names it."""
-        return self._directory / f"{object_id}.sqlite"
+        return self.directory.path / f"{object_id}.sqlite"
 
     def actor(self, object_id: DurableObjectId) -> Actor:
         """Return the object's live instance; makes it if there is none. Raises: HostError."""

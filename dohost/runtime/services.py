@@ -28,7 +28,7 @@ from dohost.runtime.worker import Generation
 class ServiceStub(Fetcher):
     """Sends requests and calls to one entrypoint of a worker."""
 
-    __slots__ = ("_entrypoint", "_find", "_props", "_service")
+    __slots__ = ("_entrypoint", "_find", "_has_front", "_props", "_service")
 
     def __init__(
         self,
@@ -42,6 +42,8 @@ class ServiceStub(Fetcher):
         self._find = find
         self._entrypoint = entrypoint
         self._props = props or {}
+        # Requests from another worker meet the static assets first, as those from outside do.
+        self._has_front = entrypoint == "Default" and type(self) is ServiceStub
 
     def fetch(self, resource: str | Request, **options: object) -> Awaitable[Response]:
         """Send a request to the entrypoint's `fetch`; 503 if the worker is not in this process."""
@@ -86,6 +88,8 @@ class ServiceStub(Fetcher):
         self, generation: Generation, request: Request, left: asyncio.Future[None]
     ) -> Response:
         await left
+        if self._has_front:
+            return await generation.front(request, props=self._props)
         return await generation.fetch(request, entrypoint=self._entrypoint, props=self._props)
 
     async def _absent(self, left: asyncio.Future[None]) -> Response:

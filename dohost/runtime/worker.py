@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import ModuleType
+from typing import Protocol
 
 from workers import DurableObject, Request, Response
 from workers.context import Fetcher, current_ctx, current_env, current_sockets, outbound
@@ -22,15 +23,23 @@ from workers.socket_events import LocalSockets
 from dohost.config import WorkerConfig
 from dohost.errors import HandlerMissing, UserCodeError
 from dohost.objects.rpc import Method, method_table, refuse_method, to_remote_error
-from dohost.runtime.cpu import cpu_limit_s
 from dohost.runtime.legacy import legacy_exports
 from dohost.runtime.loader import WorkerCode
 from dohost.runtime.loans import Loan
 from dohost.runtime.origin import Origin
 from dohost.runtime.references import arguments_move, copy_result
-from dohost.runtime.registry import SDK_ROOTS, Code
+from dohost.runtime.registry import SDK_ROOTS
+from dohost.simulators.assets import Assets
 
 Exports = Mapping[str, type]
+
+
+class Fetch(Protocol):
+    """Answers a request; `props` arrive as the entrypoint's `ctx.props`."""
+
+    def __call__(
+        self, request: Request, *, props: Mapping[str, object] | None = None
+    ) -> Awaitable[Response]: ...
 
 
 class ExecutionContext:
@@ -68,6 +77,9 @@ class Generation:
         self.module: ModuleType = self.code.load()
         self.switching = _switching() if self.code.waits_in_sync_code else None
         self.exports: Exports = self._exports()
+        # Where requests for the worker go: to its code, or to static assets before it.
+        self.front: Fetch = self.fetch
+        self.assets: Assets | None = None
         self.env: object = None
         self.loopback: object = None
         self.context = contextvars.Context()
@@ -130,19 +142,6 @@ class Generation:
         ]
         unbound = [name for name in self.config.classes if name in self.exports]
         return list(dict.fromkeys((*bound, *unbound)))
-
-    def object_code(self, class_name: str, *, is_strict: bool) -> Code:
-        """Return what new instances of one of these classes run, and are given."""
-        return Code(
-            cls=self.exports[class_name],
-            env=self.env,
-            exports=self.loopback,
-            context=self.context,
-            switching=self.switching,
-            delete_all_deletes_alarm=self.has_flag("delete_all_deletes_alarm", since="2026-02-24"),
-            replies_to_close=self.replies_to_close,
-            cpu_limit_s=cpu_limit_s(self.config.cpu_ms, is_strict=is_strict),
-        )
 
     def missing_classes(self) -> list[str]:
         """Return the bound Durable Object classes that the main module does not export."""

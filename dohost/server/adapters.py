@@ -11,10 +11,11 @@ Invariants: (1) a request leaves here with the server's word on who the client i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 
 from aiohttp import EMPTY_PAYLOAD, HttpVersion10, HttpVersion11
 from aiohttp.http import RawRequestMessage
+from workers.headers import ReceivedFields
 from workers.request import Request
 from workers.response import FetchResponse
 from workers.streams import ReadableStream
@@ -31,7 +32,7 @@ from dohost.server.client_address import (
     identity_fields,
     stripped,
 )
-from dohost.server.connection import FIELDS_TOO_LARGE, Connection
+from dohost.server.connection import FIELDS_TOO_LARGE, Accepted, Connection
 from dohost.server.exchange import SENT_CLOSE, SENT_KEEP, ClientGone, Exchange, Sent
 from dohost.server.limits import Limits, header_bytes
 from dohost.server.problems import Problem, encode_problem
@@ -57,11 +58,10 @@ def refusal_of(message: RawRequestMessage, connection: Connection) -> Problem | 
     version = message.version
     if version is not HttpVersion11 and version is not HttpVersion10:
         return Problem(status=505, detail="This server speaks HTTP/1.1.")
-    headers = message.headers
     if message.chunked:
         if version is HttpVersion10:
             return Problem(status=400, detail="HTTP/1.0 has no transfer codings.")
-        if headers["Transfer-Encoding"].strip().lower() != "chunked":
+        if message.headers["Transfer-Encoding"].strip().lower() != "chunked":
             return Problem(status=501, detail="Only the chunked transfer coding is supported.")
     if message.method in _FORBIDDEN_METHODS:
         return Problem(status=405, detail="This method is not served.")
@@ -69,12 +69,14 @@ def refusal_of(message: RawRequestMessage, connection: Connection) -> Problem | 
         limits = connection.listener.limits
         if header_bytes(message.raw_headers) > limits.header_bytes_max:
             return FIELDS_TOO_LARGE
-    host = headers.get("Host", "localhost" if version is HttpVersion10 else "")
-    if host != connection.host:
-        if not is_authority(host):
-            return Problem(status=400, detail="The Host field is malformed.")
-        connection.host = host
+    if not is_authority(host_of(message)):
+        return Problem(status=400, detail="The Host field is malformed.")
     return None
+
+
+def host_of(message: RawRequestMessage) -> str:
+    """Return the Host field; only HTTP/1.0 may go without."""
+    return message.headers.get("Host", "localhost" if message.version is HttpVersion10 else "")
 
 
 class RequestReader:
@@ -93,12 +95,13 @@ class RequestReader:
         """
         message = exchange.message
         connection = exchange.connection
-        problem = refusal_of(message, connection)
-        if problem is not None:
-            return problem
-        raw_headers, scheme = self._identified(message, connection)
-        assert connection.host is not None, "refusal_of checked it"
-        url = url_of(message.path, scheme=scheme, host=connection.host)
+        accepted = connection.accepted
+        if accepted is None or accepted.raw_headers is not message.raw_headers:
+            problem = refusal_of(message, connection)
+            if problem is not None:
+                return problem
+            accepted = connection.accepted = self._accepted(message, connection)
+        url = url_of(message.path, scheme=accepted.scheme, host=accepted.host)
         if type(url) is BadTarget:
             return Problem(status=400, detail=f"Bad request: {url.reason}.")
         assert type(url) is str
@@ -108,29 +111,27 @@ class RequestReader:
             if problem := self._expect_body(exchange):
                 return problem
             body = body_of(exchange, payload, bytes_max=self._limits.body_bytes_max)
-        return Request.from_host(message.method, url, raw_headers, body, _CF[message.version])
+        return Request.from_host(message.method, url, accepted.fields, body, _CF[message.version])
 
-    def _identified(
-        self, message: RawRequestMessage, connection: Connection
-    ) -> tuple[tuple[tuple[bytes, bytes], ...], str]:
-        """Return the fields, with the client's address stated by us, and the scheme."""
+    def _accepted(self, message: RawRequestMessage, connection: Connection) -> Accepted:
+        """Return the fields, with the client's address stated by us, and what follows from them."""
         raw_headers = message.raw_headers
-        client_ip = connection.client_ip
         scheme = connection.scheme
         if connection.is_trusted:
             headers = message.headers
             hops = forwarded_hops(headers, self._forwarding)
             trusted = connection.listener.trusted_proxies
-            client_ip = forwarded_client(hops, client_ip, trusted=trusted)
+            client_ip = forwarded_client(hops, connection.client_ip, trusted=trusted)
             scheme = forwarded_scheme(headers, self._forwarding) or scheme
-            raw_headers = stripped(raw_headers, _IDENTITY_NAMES)
+            raw = stripped(raw_headers, _IDENTITY_NAMES) + identity_fields(client_ip)
         else:
+            raw = raw_headers
             for name, _ in raw_headers:
                 if name.lower() in _STRIPPED_NAMES:
-                    raw_headers = stripped(raw_headers, _STRIPPED_NAMES)
+                    raw = stripped(raw_headers, _STRIPPED_NAMES)
                     break
-            return raw_headers + connection.identity, scheme
-        return raw_headers + identity_fields(client_ip), scheme
+            raw += connection.identity
+        return Accepted(raw_headers, host_of(message), scheme, ReceivedFields(raw))
 
     def _expect_body(self, exchange: Exchange) -> Problem | None:
         headers = exchange.message.headers
@@ -167,29 +168,39 @@ def can_keep(exchange: Exchange) -> bool:
     )
 
 
-async def send_response(exchange: Exchange, response: FetchResponse) -> Sent:
-    """Write a response. Raises: ClientGone; ValueError for bad fields.
+def send_response(
+    exchange: Exchange, response: FetchResponse
+) -> Sent | Coroutine[None, None, Sent]:
+    """Write a response at once; return what is left to wait for if it is a stream or the client is slow.
 
-    If it raises with `exchange.has_answered` set, a part may have gone out: close the connection.
+    Raises: ClientGone; ValueError for bad fields. If it, or the wait, raises with
+    `exchange.has_answered` set, a part may have gone out: close the connection.
     """
-    status = response.status
-    items = response.raw_header_items()
     body = response.host_body()
-    is_head = exchange.message.method == "HEAD"
     if isinstance(body, ReadableStream):
-        return await _send_stream(exchange, response, body)
+        return _send_stream(exchange, response, body)
+    status = response.status
+    is_head = exchange.message.method == "HEAD"
     keeps = can_keep(exchange)
     length: int | None = len(body) if body else 0
     if status in _BODILESS_STATUSES or (is_head and not body):
         body = None
         declared = None if status == 204 else response.headers.get("content-length")
         length = declared_length(declared)
-    lines = length_line(length) + connection_lines(exchange, keeps=keeps)
-    head = encode_head(status, items, reason=response.status_text, own_lines=lines)
+    head = encode_head(
+        status,
+        response.raw_header_items(),
+        reason=response.status_text,
+        own_lines=length_line(length) + connection_lines(exchange, keeps=keeps),
+    )
     write_all(exchange, head, None if is_head else body)
-    if exchange.connection.writing_paused:
-        await exchange.drained()
-    return SENT_KEEP if keeps else SENT_CLOSE
+    sent = SENT_KEEP if keeps else SENT_CLOSE
+    return _drained(exchange, sent) if exchange.connection.writing_paused else sent
+
+
+async def _drained(exchange: Exchange, sent: Sent) -> Sent:
+    await exchange.drained()
+    return sent
 
 
 def write_all(exchange: Exchange, head: bytes, body: bytes | None) -> None:

@@ -31,6 +31,7 @@ _OURS = frozenset(
 )
 # What a program's answer begins with, by status, reason and its field.
 _STARTS: Memo[str] = Memo(entries_max=256)
+_HAVE_OURS: Memo[int] = Memo(entries_max=512)
 _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
@@ -84,13 +85,26 @@ def encode_head(
 
 
 def _start_of(status: int, reason: str, fields: tuple[tuple[str, str], ...]) -> str:
-    lines = [f"{name}: {value}" for name, value in fields if name.lower() not in _OURS]
-    if not "".join(lines).isprintable() and any(_finds_control(line) for line in lines):
+    if _has_ours(fields):
+        fields = tuple([field for field in fields if field[0].lower() not in _OURS])
+    lines = [": ".join(field) for field in fields]
+    if not "".join(lines).isprintable() and any(map(_finds_control, lines)):
         raise ValueError("a response header holds a control character")
     if not reason.isprintable():
         raise ValueError("the response's status text holds a control character")
     lines.insert(0, f"HTTP/1.1 {status} {reason or REASONS.get(status, '')}")
-    return "\r\n".join(lines) + "\r\n"
+    lines.append("")
+    return "\r\n".join(lines)
+
+
+def _has_ours(fields: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a field is among those that only the server writes; programs send few sets of names."""
+    names = tuple([name for name, _ in fields])
+    known = _HAVE_OURS.get(names)
+    if known is None:
+        known = 1 if any(name.lower() in _OURS for name in names) else -1
+        _HAVE_OURS.put(names, known)
+    return known > 0
 
 
 def declared_length(value: str | None) -> int | None:

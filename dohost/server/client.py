@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.test_utils import BaseTestServer
 
-from dohost.server.connection import Listener
+from dohost.server.listener import Listener
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace

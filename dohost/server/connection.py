@@ -13,29 +13,26 @@ Tied to aiohttp's `RequestHandler` (checked with 3.14) by `_messages`, `_message
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+import msgspec
+from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from workers.headers import ReceivedFields
 
-from dohost.clock import Clock
-from dohost.server.answers import DateField
 from dohost.server.bodies import BodyRefused
 from dohost.server.client_address import (
-    Network,
     identity_fields,
     is_loopback,
     is_within,
     plain_address,
 )
-from dohost.server.eager_connection import Batch, EagerConnection, Handler
+from dohost.server.eager_connection import EagerConnection
 from dohost.server.exchange import SENT_CLOSE, Exchange
-from dohost.server.limits import ConnectionCount, Limits
-from dohost.server.problems import Problem, encode_problem
-from dohost.server.websocket_watch import WebSocketWatch
+from dohost.server.problems import Problem
+
+if TYPE_CHECKING:
+    from dohost.server.listener import Listener
 
 # Method, spaces and version beside the target in a request line.
 _REQUEST_LINE_ROOM_BYTES = 64
@@ -46,6 +43,18 @@ _HEAD_OVERDUE = Problem(status=408, detail="The request's header fields took too
 # aiohttp's words; it has no class of its own for this.
 _TOO_MANY_FIELDS = "Too many headers"
 _TOO_MANY = Problem(status=503, detail="Too many connections; try again later.", code="overloaded")
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The fields of a request that may be served, and what follows from them on this connection.
+
+    `raw_headers` are the very ones that the parser made; `fields` say who the client is.
+    """
+
+    raw_headers: tuple[tuple[bytes, bytes], ...]
+    host: str
+    scheme: str
+    fields: ReceivedFields
 
 
 class Peer(Protocol):
@@ -70,9 +79,9 @@ class Connection(EagerConnection):
         "_head_started_s",
         "_lingering",
         "_lingers_until_s",
+        "accepted",
         "client_ip",
         "exchange",
-        "host",
         "identity",
         "is_large",
         "is_trusted",
@@ -101,8 +110,8 @@ class Connection(EagerConnection):
         self.identity: tuple[tuple[bytes, bytes], ...] = ()
         self.is_trusted = False
         self.scheme = "http"
-        # The last Host field that was found well-formed: clients repeat it.
-        self.host: str | None = None
+        # The fields that were found in order last: clients repeat them.
+        self.accepted: Accepted | None = None
         # True once more arrived at a time than all fields may take: then they are counted exactly.
         self.is_large = False
         self._bytes_seen = 0
@@ -138,8 +147,20 @@ class Connection(EagerConnection):
         if self._lingering is not None:
             return
         exchange = self.exchange
+        is_between = (
+            exchange is None
+            and not self._bytes_seen
+            and self._waiter is not None
+            and not self.has_requests
+        )
+        if is_between and (known := self.listener.heads.find(data)) is not None:
+            self._known = known
+            self.listener.batch.add(self)
+            return
         self._bytes_seen += len(data)
         self.parse(data)
+        if is_between and len(self._messages) == 1:
+            self.listener.heads.learn(data, *self._messages[0])
         if exchange is not None and self._messages and not exchange.payload.is_eof():
             # A message behind an unfinished body can only be the parser's complaint about it.
             exchange.payload.set_exception(BodyRefused("malformed body", status=400))
@@ -169,7 +190,7 @@ class Connection(EagerConnection):
         """Close if idle, else with the answer that is under way."""
         if self._lingering is not None:
             self._lingering.close()
-        if self.exchange is None and not self._messages:
+        if self.exchange is None and not self.has_requests:
             self.force_close()
 
     def sweep(self, now_s: float) -> None:
@@ -184,7 +205,7 @@ class Connection(EagerConnection):
             exchange.sweep(now_s, limits)
         elif (
             self._head_started_s is not None
-            and not self._messages
+            and not self.has_requests
             and now_s - self._head_started_s >= limits.head_deadline_s
         ):
             self.refuse(_HEAD_OVERDUE)
@@ -264,121 +285,6 @@ class Connection(EagerConnection):
 
     def __repr__(self) -> str:
         return f"<Connection {self.client_ip} {self.exchange or 'idle'}>"
-
-
-class Listener(web.Server):
-    """Makes connections, counts them, sweeps them, and waits for the last."""
-
-    def __init__(
-        self,
-        handler: Handler,
-        limits: Limits,
-        *,
-        clock: Clock,
-        trusted_proxies: tuple[Network, ...],
-    ) -> None:
-        super().__init__(
-            cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", handler),
-            request_factory=cast("Callable[..., web.BaseRequest]", _make_exchange),
-        )
-        self.handle = handler
-        self.batch = Batch(self._loop)
-        self.limits = limits
-        self.clock = clock
-        self.date = DateField(clock)
-        self.trusted_proxies = trusted_proxies
-        self.count = ConnectionCount(limits)
-        self.is_draining = False
-        # Fields may be too large only if more than half their bound came between two requests' heads,
-        # as a head is at most spread over the bytes seen before and after the last one.
-        self.large_bytes = limits.header_bytes_max // 2
-        self.sockets = WebSocketWatch(limits)
-        self._http: set[Connection] = set()
-        self._upgraded: set[Peer] = set()
-        self._emptied = asyncio.Event()
-        self._sweeper: asyncio.TimerHandle | None = None
-
-    def __call__(self) -> Connection:
-        connection = Connection(self, loop=self._loop)
-        self._http.add(connection)
-        self._emptied.clear()
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep_again)
-        return connection
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
-
-    def replace(self, connection: Connection, successor: Peer) -> None:
-        """Note that another protocol is spoken on a connection from now on."""
-        self._http.discard(connection)
-        self._upgraded.add(successor)
-
-    def forget(self, connection: Peer) -> None:
-        """Stop counting a connection that is closed."""
-        self.count.release(connection.client_ip)
-        self._http.discard(connection)
-        self._upgraded.discard(connection)
-        if not self._http and not self._upgraded:
-            self._emptied.set()
-
-    def sweep(self) -> None:
-        """End what is overdue on any connection."""
-        now_s = self.clock.monotonic()
-        # Idle WebSockets may be many; their watch has its own way to find the few that are due.
-        for connection in tuple(self._http):
-            connection.sweep(now_s)
-        self.sockets.sweep(now_s)
-
-    async def drain(self, grace_s: float) -> None:
-        """Close idle connections, let the others finish their answer, and cut what is left."""
-        self.is_draining = True
-        for peer in self._peers():
-            peer.drain()
-        if self._peers():
-            try:
-                async with asyncio.timeout(grace_s):
-                    await self._emptied.wait()
-            except TimeoutError:
-                await self._cut()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-
-    def encode_refusal(self, problem: Problem) -> bytes:
-        """Return the answer to a request that was not understood."""
-        own_lines = f"Connection: close\r\n{self.date.line()}"
-        return encode_problem(problem, request_id=None, own_lines=own_lines, is_head=False)
-
-    def _sweep_again(self) -> None:
-        self._sweeper = None
-        self.sweep()
-        if self._http or self._upgraded:
-            self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep_again)
-
-    def _peers(self) -> tuple[Peer, ...]:
-        return (*self._http, *self._upgraded)
-
-    async def _cut(self) -> None:
-        for peer in self._peers():
-            peer.cut()
-        await self._emptied.wait()
-
-    def __repr__(self) -> str:
-        return f"<Listener {self.count!r}{', draining' if self.is_draining else ''}>"
-
-
-def _make_exchange(
-    message: RawRequestMessage,
-    payload: StreamReader,
-    protocol: Connection,
-    writer: AbstractStreamWriter,
-    task: asyncio.Task[None],
-) -> Exchange:
-    exchange = Exchange(message, payload, connection=protocol, task=task)
-    protocol.begin(exchange)
-    return exchange
 
 
 def _problem_of_parser(error: BaseException | None, url_bytes_max: int) -> Problem:

@@ -2,8 +2,9 @@
 
 aiohttp wakes the task of the connection for each request, which makes a task for the handler and waits
 for it: that costs more than parsing, answering and writing together. Here a request that has arrived
-whole is given to the handler as an eager task, and most are answered at that. Everything else goes to
-aiohttp's loop as before: bodies that are still coming, upgrades, and what the parser refused.
+whole is given to the handler as an eager task, and most are answered at that. If its fields came before,
+not even aiohttp's parser sees it (`known_heads`). Everything else goes to aiohttp's loop as before:
+bodies that are still coming, upgrades, and what the parser refused.
 
 Requests are answered together, after everything that an iteration of the loop brought has been read
 (`Batch`): a system call leaves the processor's caches and branch predictors cold for the program that
@@ -19,11 +20,10 @@ Tied to aiohttp's `RequestHandler` (checked with 3.14) by `_messages`, `_waiter`
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.http import RawRequestMessage
 
 from dohost.runtime.custom_task import NEUTRAL
@@ -61,7 +61,7 @@ class Batch:
 class EagerConnection(web.RequestHandler):
     """aiohttp's connection, with a short way for requests that are here already."""
 
-    __slots__ = ("_answering", "_handle", "_is_stepping")
+    __slots__ = ("_answering", "_handle", "_is_stepping", "_known")
 
     def accept_eagerly(self, handle: Handler) -> None:
         """Prepare; called by the constructor of the class below."""
@@ -69,6 +69,13 @@ class EagerConnection(web.RequestHandler):
         # The request that is under way and could not be answered at once.
         self._answering: asyncio.Future[Sent] | None = None
         self._is_stepping = False
+        # A request that came before all in the queue and that the parser did not have to see.
+        self._known: RawRequestMessage | None = None
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether requests have arrived that nobody has begun to answer."""
+        return self._known is not None or bool(self._messages)
 
     def parse(self, data: bytes) -> None:
         """Parse what arrived; what it completed waits for `answer_next`."""
@@ -81,6 +88,11 @@ class EagerConnection(web.RequestHandler):
         waiter = self._waiter
         if waiter is None or self._answering is not None or self._is_stepping:
             return
+        known = self._known
+        if known is not None:
+            self._known = None
+            if self._force_close or self._close or not self._is_answered(known, EMPTY_PAYLOAD):
+                return
         messages = self._messages
         while messages and not self._force_close and not self._close:
             message, payload = messages[0]
@@ -94,16 +106,21 @@ class EagerConnection(web.RequestHandler):
                     waiter.set_result(None)
                 return
             self._take_message()
-            task = self._start(message, payload)
-            if not task.done():
-                self._answering = task
-                task.add_done_callback(self._answered_later)
+            if not self._is_answered(message, payload):
                 return
+
+    def _is_answered(self, message: RawRequestMessage, payload: StreamReader) -> bool:
+        """Give a request to the handler; whether it is answered at that."""
+        task = self._start(message, payload)
+        if task.done():
             self._answered(task)
+            return True
+        self._answering = task
+        task.add_done_callback(self._answered_later)
+        return False
 
     def _take_message(self) -> None:
         """Take the first message off the queue, as aiohttp's loop does."""
-        self._is_stepping = True
         self._messages.popleft()
         parser = self._parser
         assert parser is not None, "it is there as long as the connection"
@@ -112,6 +129,7 @@ class EagerConnection(web.RequestHandler):
             self._resume_reading_if_drained()
 
     def _start(self, message: RawRequestMessage, payload: StreamReader) -> asyncio.Future[Sent]:
+        self._is_stepping = True
         connection = cast("Connection", self)
         exchange = Exchange(message, payload, connection=connection, task=self._task_handler)
         connection.begin(exchange)
@@ -119,7 +137,9 @@ class EagerConnection(web.RequestHandler):
         self._current_request = cast(web.BaseRequest, exchange)
         try:
             return start_eagerly(
-                self._handle(exchange), loop=self._loop, context=contextvars.Context()
+                self._handle(exchange),
+                loop=self._loop,
+                context=connection.listener.new_context(),
             )
         finally:
             self._is_stepping = False

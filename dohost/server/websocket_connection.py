@@ -33,7 +33,7 @@ from dohost.server.frames import (
 )
 
 if TYPE_CHECKING:
-    from dohost.server.connection import Listener
+    from dohost.server.listener import Listener
 
 GOING_AWAY = Close(code=1001, reason="server is stopping")
 _TOO_SLOW = Close(code=1008, reason="messages were not taken fast enough")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from dohost.clock import Entropy
 from dohost.objects.id import IdFactory
-from dohost.simulators.files import make_private_directory
 from dohost.storage.d1 import D1File, D1Query, D1Result
+from dohost.storage.directories import make_directory
 
 WRANGLERS_KEY = "miniflare-D1DatabaseObject"
 
@@ -46,6 +46,6 @@ class D1Store:
     def _run(self, queries: Sequence[D1Query]) -> list[D1Result]:
         path = self._file.path
         if not path.exists():
-            make_private_directory(path.parent)
+            make_directory(path.parent)
             path.touch(mode=0o600)
         return self._file.run(queries)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import aiosqlite
 
+from dohost.storage.directories import make_directory
+
 Column = str | bytes | int | float | None
 Row = tuple[Column, ...]
 
@@ -56,8 +58,7 @@ class SimulatorFile:
     async def _open(self) -> aiosqlite.Connection:
         if self._connection is not None:
             return self._connection
-        make_private_directory(self.path.parent)
-        self.path.touch(mode=0o600, exist_ok=True)
+        await asyncio.to_thread(_create, self.path)
         connection = await aiosqlite.connect(self.path, isolation_level=None)
         try:
             await connection.execute("PRAGMA journal_mode = WAL")
@@ -95,11 +96,9 @@ class Transaction:
         return [tuple(row) for row in await self._connection.execute_fetchall(sql, parameters)]
 
 
-def make_private_directory(directory: Path) -> None:
-    """Make a directory and what is missing above it, private to the user."""
-    missing = [each for each in (directory, *directory.parents) if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
+def _create(path: Path) -> None:
+    make_directory(path.parent)
+    path.touch(mode=0o600, exist_ok=True)
 
 
 def file_name_of(identity: str) -> str:

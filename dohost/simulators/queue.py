@@ -7,7 +7,6 @@ sends: no message speaks of a write that may be lost.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
 
 from workers.values import JsDict
 
@@ -103,11 +102,4 @@ class WorkerQueue:
 
     async def _metrics(self) -> JsDict:
         backlog = await self._store.backlog(self._queue)
-        oldest = backlog.oldest_ms
-        return JsDict(
-            backlogCount=backlog.count,
-            backlogBytes=backlog.size,
-            oldestMessageTimestamp=None
-            if oldest is None
-            else datetime.fromtimestamp(oldest / 1000, UTC).replace(tzinfo=None),
-        )
+        return backlog.metrics()

@@ -7,9 +7,10 @@ first word about either counts, and only what nobody spoke of depends on how the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-from dohost.simulators.queue_messages import DELAY_MAX_S, Delivery
+from workers.values import JsDict
+
+from dohost.simulators.queue_messages import DELAY_MAX_S, Backlog, Delivery, date_of
 from dohost.simulators.text import Options, options_of, whole_number
 
 
@@ -18,7 +19,7 @@ class Message:
 
     def __init__(self, delivery: Delivery, verdicts: Verdicts) -> None:
         self.id = delivery.id
-        self.timestamp = datetime.fromtimestamp(delivery.sent_ms / 1000, UTC).replace(tzinfo=None)
+        self.timestamp = date_of(delivery.sent_ms)
         self.body = delivery.value()
         self.attempts = delivery.attempts
         self._verdicts = verdicts
@@ -36,10 +37,13 @@ class Message:
 
 
 class MessageBatch:
-    """The messages of one delivery."""
+    """The messages of one delivery; `metadata.metrics` says what the queue held when it began."""
 
-    def __init__(self, queue: str, deliveries: Sequence[Delivery], verdicts: Verdicts) -> None:
+    def __init__(
+        self, queue: str, deliveries: Sequence[Delivery], verdicts: Verdicts, *, backlog: Backlog
+    ) -> None:
         self.queue = queue
+        self.metadata = JsDict(metrics=backlog.metrics())
         self.messages = [Message(delivery, verdicts) for delivery in deliveries]
         self._verdicts = verdicts
 

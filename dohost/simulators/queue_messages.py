@@ -7,10 +7,11 @@ that crosses a call) the readable encoding of objects' storage.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 import msgspec
-from workers.values import ArrayBuffer
+from workers.values import ArrayBuffer, JsDict
 
 from dohost.errors import JsException, JsTypeError
 from dohost.simulators.text import Options, json_text, parse_json, well_formed, whole_number
@@ -66,6 +67,28 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
                 return parse_json(self.body)
             case _:
                 return decode(self.body)
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """What a queue holds, also what is being delivered; `oldest_ms` is when its oldest message was sent."""
+
+    count: int
+    size: int
+    oldest_ms: int | None
+
+    def metrics(self) -> JsDict:
+        """Return it as programs see it."""
+        oldest = self.oldest_ms
+        return JsDict(
+            backlogCount=self.count,
+            backlogBytes=self.size,
+            oldestMessageTimestamp=None if oldest is None else date_of(oldest),
+        )
+
+
+def date_of(milliseconds: int) -> datetime:
+    """Return a time as programs see it: naive, UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).replace(tzinfo=None)
 
 
 def content_type_of(options: Options, default: ContentType) -> ContentType:

@@ -1,9 +1,10 @@
 """What queues keep: the messages of all of them, in `<persist>/v3/queues/queues.sqlite`.
 
 One file, so that a message moves to its dead letter queue in one transaction. A message is there from
-before its sender hears so until after its consumer has settled it; what a crash interrupts is delivered
-again. The attempt is counted before the consumer runs, so that a message which ends the process is
-given up at last.
+before its sender hears so until after its consumer has settled it. While its batch is out nobody else
+takes it; whoever opens the file next finds no batch out, so that what a crash interrupts is delivered
+again. The attempt is counted before the consumer runs, so that a message which ends the process is given
+up at last. What each queue holds is counted by triggers: a send costs the same behind a long backlog.
 """
 
 from __future__ import annotations
@@ -14,15 +15,30 @@ from pathlib import Path
 import msgspec
 
 from dohost.simulators.files import Column, SimulatorFile, Transaction
-from dohost.simulators.queue_messages import Delivery, NewMessage
+from dohost.simulators.queue_messages import Backlog, Delivery, NewMessage
 
 RETENTION_MS = 4 * 24 * 3600 * 1000
+# The `visible_ms` of a message that is being delivered: no clock reaches it.
+OUT_MS = 2**53
+_ADD = """INSERT INTO backlogs VALUES (new.queue, 1, length(CAST(new.body AS BLOB)))
+  ON CONFLICT (queue) DO UPDATE SET count = count + 1, size = size + excluded.size;"""
+_REMOVE = """UPDATE backlogs SET count = count - 1, size = size - length(CAST(old.body AS BLOB))
+  WHERE queue = old.queue;"""
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS messages (
          position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, queue TEXT NOT NULL,
          sent_ms INTEGER NOT NULL, visible_ms INTEGER NOT NULL, attempts INTEGER NOT NULL,
          content_type TEXT NOT NULL, body ANY NOT NULL) STRICT""",
     "CREATE INDEX IF NOT EXISTS visible ON messages (queue, visible_ms, position)",
+    "CREATE INDEX IF NOT EXISTS age ON messages (queue, sent_ms)",
+    f"UPDATE messages SET visible_ms = sent_ms WHERE visible_ms = {OUT_MS}",
+    """CREATE TABLE IF NOT EXISTS backlogs (
+         queue TEXT PRIMARY KEY, count INTEGER NOT NULL, size INTEGER NOT NULL) STRICT""",
+    """INSERT INTO backlogs SELECT queue, count(*), sum(length(CAST(body AS BLOB))) FROM messages
+         WHERE NOT EXISTS (SELECT 1 FROM backlogs) GROUP BY queue""",
+    f"CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON messages BEGIN {_ADD} END",
+    f"CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON messages BEGIN {_REMOVE} END",
+    f"CREATE TRIGGER IF NOT EXISTS moved AFTER UPDATE OF queue ON messages BEGIN {_REMOVE} {_ADD} END",
 )
 
 
@@ -31,14 +47,6 @@ class Readiness(msgspec.Struct, frozen=True):
 
     ready: int
     first_ms: int | None
-
-
-class Backlog(msgspec.Struct, frozen=True):
-    """What waits in a queue; `oldest_ms` is when its oldest message was sent."""
-
-    count: int
-    size: int
-    oldest_ms: int | None
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,27 +86,31 @@ class QueueStore:
     async def backlog(self, queue: str) -> Backlog:
         """Return what waits in a queue."""
         rows = await self._file.rows(
-            "SELECT count(*), coalesce(sum(length(CAST(body AS BLOB))), 0), min(sent_ms) FROM messages "
-            "WHERE queue = ?",
+            "SELECT count, size, (SELECT min(sent_ms) FROM messages WHERE queue = ?1) FROM backlogs "
+            "WHERE queue = ?1",
             (queue,),
         )
+        if not rows:
+            return Backlog(0, 0, None)
         return Backlog(*msgspec.convert(rows[0], tuple[int, int, int | None]))
 
     async def readiness(self, queue: str, *, now_ms: int, limit: int) -> Readiness:
         """Return whether there is something to deliver, or when there will be."""
         rows = await self._file.rows(
-            "SELECT visible_ms FROM messages WHERE queue = ? ORDER BY visible_ms, position LIMIT ?",
-            (queue, limit),
+            "SELECT visible_ms FROM messages WHERE queue = ? AND visible_ms < ? "
+            "ORDER BY visible_ms, position LIMIT ?",
+            (queue, OUT_MS, limit),
         )
         times = [row[0] for row in msgspec.convert(rows, list[tuple[int]])]
         ready = sum(time <= now_ms for time in times)
         return Readiness(ready, times[0] if times else None)
 
     async def take(self, queue: str, *, now_ms: int, limit: int) -> list[Delivery]:
-        """Return the messages to deliver next and count the attempt, durably."""
+        """Return the messages to deliver next; count the attempt and keep them from others, durably."""
         async with self._file.transaction() as transaction:
             await transaction.execute(
-                "DELETE FROM messages WHERE sent_ms < ?", (now_ms - RETENTION_MS,)
+                "DELETE FROM messages WHERE queue = ? AND sent_ms < ? AND visible_ms < ?",
+                (queue, now_ms - RETENTION_MS, OUT_MS),
             )
             rows = await transaction.rows(
                 "SELECT id, sent_ms, attempts + 1, content_type, body FROM messages "
@@ -106,12 +118,14 @@ class QueueStore:
                 (queue, now_ms, limit),
             )
             await transaction.execute_many(
-                "UPDATE messages SET attempts = attempts + 1 WHERE id = ?",
-                [(row[0],) for row in rows],
+                "UPDATE messages SET attempts = attempts + 1, visible_ms = ? WHERE id = ?",
+                [(OUT_MS, row[0]) for row in rows],
             )
         return [_delivery(row) for row in rows]
 
-    async def settle(self, settlement: Settlement, *, dead_letter_queue: str | None) -> None:
+    async def settle(
+        self, settlement: Settlement, *, now_ms: int, dead_letter_queue: str | None
+    ) -> None:
         """Write down the end of a delivery, durably and at once."""
         async with self._file.transaction() as transaction:
             await _delete(transaction, settlement.acknowledged)
@@ -123,8 +137,8 @@ class QueueStore:
                 await _delete(transaction, settlement.given_up)
             else:
                 await transaction.execute_many(
-                    "UPDATE messages SET queue = ?, attempts = 0 WHERE id = ?",
-                    [(dead_letter_queue, message_id) for message_id in settlement.given_up],
+                    "UPDATE messages SET queue = ?, attempts = 0, visible_ms = ? WHERE id = ?",
+                    [(dead_letter_queue, now_ms, each) for each in settlement.given_up],
                 )
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from dohost.clock import Entropy
-from dohost.simulators.files import make_private_directory
+from dohost.storage.directories import make_directory
 
 CHUNK_BYTES = 256 * 1024
 
@@ -53,7 +53,7 @@ class Blobs:
         path = self._directory / name
         hashes = {each: hashlib.new(each, usedforsecurity=False) for each in algorithms}
         size = 0
-        await asyncio.to_thread(make_private_directory, self._directory)
+        await asyncio.to_thread(make_directory, self._directory)
         file = await asyncio.to_thread(_create, path)
         try:
             async for chunk in chunks:

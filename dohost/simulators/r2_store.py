@@ -6,6 +6,7 @@ Conditions are decided in the transaction that acts on them.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -74,6 +75,7 @@ class R2Store:
         self._entropy = entropy
         self._file = SimulatorFile(directory / "objects.sqlite", SCHEMA)
         self._blobs = Blobs(directory / "blobs", entropy)
+        self._cleaning = asyncio.Lock()
         self._is_clean = False
 
     async def head(self, key: str) -> StoredObject | None:
@@ -263,15 +265,16 @@ class R2Store:
         )
 
     async def _clean(self) -> None:
-        """Before the first blob of this run: remove what an earlier one left."""
-        if self._is_clean:
-            return
-        self._is_clean = True
-        known = [str(row[0]) for row in await self._file.rows("SELECT blob FROM parts")]
-        for row in await self._file.rows("SELECT blobs FROM objects"):
-            pairs = msgspec.json.decode(str(row[0]), type=list[tuple[str, int]])
-            known += [name for name, _ in pairs]
-        self._blobs.remove_others(frozenset(known))
+        """Before the first blob of this run: remove what an earlier one left. Others wait for that."""
+        async with self._cleaning:
+            if self._is_clean:
+                return
+            known = [str(row[0]) for row in await self._file.rows("SELECT blob FROM parts")]
+            for row in await self._file.rows("SELECT blobs FROM objects"):
+                pairs = msgspec.json.decode(str(row[0]), type=list[tuple[str, int]])
+                known += [name for name, _ in pairs]
+            await asyncio.to_thread(self._blobs.remove_others, frozenset(known))
+            self._is_clean = True
 
     def _now_ms(self) -> int:
         return self._clock.realtime_ns() // 1_000_000

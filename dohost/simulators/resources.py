@@ -7,10 +7,14 @@ ends.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from dohost.clock import Clock, Entropy
+from workers.values import JsDict
+
+from dohost.clock import Clock, Entropy, uuid7
+from dohost.simulators.assets import Assets, Site
 from dohost.simulators.d1 import D1Database
 from dohost.simulators.d1_store import D1Store, d1_path
 from dohost.simulators.files import file_name_of
@@ -23,6 +27,7 @@ from dohost.simulators.queue_messages import ContentType
 from dohost.simulators.queue_store import QueueStore
 from dohost.simulators.r2 import R2Bucket
 from dohost.simulators.r2_store import R2Store
+from dohost.simulators.secrets_store import SecretsStoreSecret
 from dohost.telemetry import Log
 
 
@@ -66,6 +71,20 @@ class Resources:
             directory, lambda path: R2Store(path, clock=self._clock, entropy=self._entropy)
         )
         return R2Bucket(store, outlet=self._outlet)
+
+    def assets(self, site: Site) -> Assets:
+        """Return static assets as a worker's code holds them."""
+        return Assets(site, outlet=self._outlet)
+
+    def secret(self, secret_name: str, value: str | None) -> SecretsStoreSecret:
+        """Return a secret of a store."""
+        return SecretsStoreSecret(secret_name, value, outlet=self._outlet)
+
+    def version_metadata(self) -> JsDict:
+        """Return what is known of a version of a worker: each load of its code is one, without a tag."""
+        made = datetime.fromtimestamp(self._clock.realtime_ns() / 1e9, UTC)
+        timestamp = made.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return JsDict(id=uuid7(self._clock, self._entropy), tag="", timestamp=timestamp)
 
     def queue(self, name: str, *, delay_s: float, content_type: ContentType) -> WorkerQueue:
         """Return a queue as its producers hold it, with their defaults."""

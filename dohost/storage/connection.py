@@ -67,11 +67,20 @@ def set_up(connection: apsw.Connection, *, strict: bool) -> None:
 
 
 def use_wal(connection: apsw.Connection, path: Path) -> None:
-    """Put the connection in WAL mode, syncing only where SQLite must. Raises: StorageFailure."""
+    """Put a file that has no log in WAL mode. Raises: StorageFailure."""
     mode = connection.pragma("journal_mode", "wal")
     if mode != "wal":
         raise StorageFailure(f"{path} can't use a write-ahead log ({mode})", outcome="not-applied")
+
+
+def sync_where_needed(connection: apsw.Connection) -> None:
+    """Sync only where SQLite must: what is copied into the file, and the start of a log that is used again."""
     connection.pragma("synchronous", "normal")
+
+
+def sync_nothing(connection: apsw.Connection) -> None:
+    """Leave all syncing to the host, for as long as nothing of the file is durable."""
+    connection.pragma("synchronous", "off")
 
 
 def frames_committed(connection: apsw.Connection) -> int:

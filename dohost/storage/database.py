@@ -20,7 +20,6 @@ from pathlib import Path
 
 import apsw
 
-from dohost.clock import Clock, SystemClock
 from dohost.errors import (
     DohostError,
     JsException,
@@ -30,7 +29,9 @@ from dohost.errors import (
 from dohost.storage import schema
 from dohost.storage.authorizer import Authorizer
 from dohost.storage.checkpoint import copy_in_thread, copy_tail
-from dohost.storage.connection import Row, SQLiteValue, open_file, set_up, use_wal
+from dohost.storage.connecting import Connected, DatabaseOptions, connect, connect_new
+from dohost.storage.connection import Row, SQLiteValue, set_up, sync_where_needed
+from dohost.storage.directories import Directory
 from dohost.storage.failures import (
     constraints_violated,
     failed_to_open,
@@ -39,14 +40,13 @@ from dohost.storage.failures import (
     translate,
 )
 from dohost.storage.files import ObjectFiles
-from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.storage.integrity import check_files, check_lone_log, is_damage, quarantine
 from dohost.storage.log_file import read_header, signed_time
-from dohost.storage.restore import carry_out, committed_frames, order_path
+from dohost.storage.restore import carry_out, committed_frames, is_ordered
 from dohost.storage.schema import ObjectMeta
 from dohost.storage.timeline import LogState
 
-__all__ = ["Database", "ObjectMeta"]
+__all__ = ["Database", "DatabaseOptions", "ObjectMeta"]
 
 Bindings = Sequence[str | bytes | int | float | None]
 # Own key in apsw's statement cache: user SQL with the same text is compiled under the authorizer.
@@ -60,7 +60,7 @@ PAGE_BYTES = 4096
 
 
 class Database:
-    """The file of one object.
+    """The file of one object. `directory`: shared by the files in it, so that they share its syncs.
 
     Raises at once, if the file exists: Quarantined if it can't be trusted, StorageFailure or TooManyFiles
     if it can't be opened now.
@@ -70,13 +70,12 @@ class Database:
         self,
         path: Path,
         meta: ObjectMeta,
+        options: DatabaseOptions = DatabaseOptions(),  # noqa: B008 - it has no state
         *,
-        strict: bool = False,
-        clock: Clock = SystemClock(),  # noqa: B008 - it has no state
-        history: HistoryLimits = DEFAULT_LIMITS,
+        directory: Directory | None = None,
     ) -> None:
         self.path = path
-        self.is_strict = strict
+        self.is_strict = options.is_strict
         self.authorizer = Authorizer()
         self.exists = False
         self.is_begun_anew = False
@@ -87,18 +86,20 @@ class Database:
         self.critical: JsException | None = None
         self.on_critical: Callable[[DohostError], None] = _ignore
         self._meta = meta
-        self._clock = clock
-        self.history = history
+        self._clock = options.clock
+        self.history = options.history
         self._marked_s = 0
         self._log_frames: int | None = None
         self._copied_salt: str | None = None
-        self._files = ObjectFiles(path)
+        self._files = ObjectFiles(path, directory or Directory(path.parent))
         self._connection: apsw.Connection | None = None
         self._empty: apsw.Connection | None = None
         self._cursor: apsw.Cursor
         # Which of the host's tables can be read: a new object has none, a file of wrangler's not all.
         self.has_kv = False
         self.has_metadata = False
+        # As long as nothing of a new file is durable, SQLite has nothing to keep in order.
+        self._is_sqlite_syncing = True
         self._is_complete = False
         self._inventory = schema.NOTHING
         if os.path.lexists(path):
@@ -125,6 +126,8 @@ class Database:
         if self.in_transaction:
             return
         self.ensure_file()
+        if not self._is_sqlite_syncing:
+            self._let_sqlite_sync()
         self.run("BEGIN IMMEDIATE")
         self.in_transaction = True
         if not self._is_complete:
@@ -315,6 +318,7 @@ class Database:
             return
         if self._files.has_failed:  # One that fails just now, the system tells SQLite too.
             return
+        self._let_sqlite_sync()
         try:
             is_done = copy_tail(self._connection, self.path, self.history, now_s=self._now_s())
         except apsw.Error as error:
@@ -339,35 +343,28 @@ class Database:
         check_lone_log(self.path)
         self._files.create(schema.image())
         try:
-            self._connect()
+            self._use(connect_new(self.path, is_strict=self.is_strict))
         except apsw.Error as error:
             self._files.discard()
             raise failed_to_open(self.path, error) from error
+        self._is_sqlite_syncing = False
 
     def _open_existing(self) -> None:
         try:
-            check_files(self.path)
-            if os.path.lexists(order_path(self.path)):
+            if is_ordered(self.path):
+                check_files(self.path)
                 carry_out(self.path, now_s=self._now_s())
-            self._connect()
+            self._use(connect(self.path, self._meta, self._files, is_strict=self.is_strict))
         except apsw.Error as error:
             raise failed_to_open(self.path, error) from error
         except OSError as error:
             raise failed_to_read(self.path, error) from error
 
-    def _connect(self) -> None:
-        """Open, look and set up: all of it, or nothing of it counts. Raises: apsw.Error, Quarantined."""
-        connection = open_file(self.path)
+    def _use(self, connected: Connected) -> None:
+        connection = connected.connection
         self._cursor = connection.cursor()
-        try:
-            inventory = schema.inspect(self._rows, self._meta, self.path)
-            set_up(connection, strict=self.is_strict)
-            use_wal(connection, self.path)
-        except BaseException:
-            connection.close(True)
-            raise
-        self._inventory = inventory
-        self._believe(inventory)
+        self._inventory = connected.inventory
+        self._believe(connected.inventory)
         connection.authorizer = self.authorizer
         connection.set_wal_hook(self._note_log)
         self._connection = connection
@@ -378,8 +375,12 @@ class Database:
         self.has_metadata = "_cf_METADATA" in inventory.tables
         self._is_complete = inventory.is_complete
 
-    def _rows(self, sql: str, bindings: Bindings) -> list[Row]:
-        return self._cursor.execute(sql, bindings, prepare_flags=_HOST).fetchall()
+    def _let_sqlite_sync(self) -> None:
+        """Let SQLite sync where it must, now that something of a new file may be durable."""
+        if not self._is_sqlite_syncing and not self._files.is_created_now:
+            assert self._connection is not None, "the file was created"
+            sync_where_needed(self._connection)
+            self._is_sqlite_syncing = True
 
     def _now_s(self) -> int:
         return self._clock.realtime_ns() // 1_000_000_000

@@ -20,10 +20,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from dohost.errors import StorageFailure, TooManyFiles
-from dohost.storage.directories import FULL_SYNC, make_directory, sync_directory
+from dohost.storage.directories import FULL_SYNC, Directory, beside, make_directory
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _REWRITTEN_AT_ONCE = 1 << 20
+_NOTE = ".sync-failed"
 _COMPANIONS = ("-wal", "-shm")
 
 
@@ -36,11 +37,10 @@ class FailedSync(StrEnum):
 
 def failed_sync(path: Path) -> FailedSync | None:
     """Return what is noted of a failed sync that nobody has dealt with. Raises: StorageFailure."""
-    note = _note_path(path)
-    if not os.access(note, os.F_OK):
+    if not os.access(beside(path, _NOTE), os.F_OK):
         return None
     try:
-        return FailedSync(note.read_text("utf-8"))
+        return FailedSync(_note_path(path).read_text("utf-8"))
     except ValueError:
         # The note was cut short; the log is what has to be written again in any case but one.
         return FailedSync.log
@@ -89,15 +89,17 @@ def rewrite_log(path: Path) -> None:
 class ObjectFiles:
     """Creates an object's main file and makes its committed writes durable."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, directory: Directory) -> None:
         self._path = path
+        self._directory = directory
         self._wal_path = f"{path}-wal"
         self._lock = threading.Lock()
         self._main: int | None = None
         self._wal: int | None = None
         self._is_main_synced = True
-        # The -wal file may be new whenever a connection was opened, hence its directory.
-        self._is_directory_synced = False
+        # The number of the last entry that has to be durable with the log; None: it is not counted yet.
+        self._entry: int | None = 0
+        self._is_entry_synced = False
         self._failure: OSError | None = None
 
     @property
@@ -105,12 +107,17 @@ class ObjectFiles:
         """Whether the main file was created here and has not been synced yet."""
         return not self._is_main_synced
 
+    def opens(self, *, has_log: bool) -> None:
+        """Note that the file is about to be opened, and whether its log is there with content.
+
+        An empty log may have been made by somebody who only looked, and its entry be new.
+        """
+        self._entry = self._directory.appeared if has_log else None
+
     def create(self, image: bytes) -> None:
         """Write the main file. Raises: StorageFailure, TooManyFiles; then nothing is left behind."""
         try:
-            make_directory(self._path.parent)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._main = os.open(self._path, flags, 0o600)
+            self._main = self._open_new()
         except OSError as error:
             raise _creation_failure(self._path, error) from error
         try:
@@ -119,6 +126,15 @@ class ObjectFiles:
             self.discard()
             raise _creation_failure(self._path, error) from error
         self._is_main_synced = False
+        self._entry = None
+
+    def _open_new(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            make_directory(self._path.parent)
+            return os.open(self._path, flags, 0o600)
 
     def discard(self) -> None:
         """Remove a file that was created here and could not be used; nothing was ever stored in it."""
@@ -162,6 +178,9 @@ class ObjectFiles:
     def close(self) -> None:
         """Close the descriptors; call it after SQLite's connection is closed. Idempotent."""
         with self._lock:
+            if self._entry is None:
+                # Uncommitted frames may be in the log; whoever finds them must not think its entry durable.
+                self._entry = self._directory.count()
             self._close_main()
             if self._wal is not None:
                 os.close(self._wal)
@@ -173,9 +192,11 @@ class ObjectFiles:
         if not self._is_main_synced and self._main is not None:
             _full_sync(self._main)
         _data_sync(self._wal)
-        if not self._is_directory_synced:
-            sync_directory(self._path.parent)
-            self._is_directory_synced = True
+        if not self._is_entry_synced:
+            if self._entry is None:
+                self._entry = self._directory.count()
+            self._directory.sync_until(self._entry)
+            self._is_entry_synced = True
         self._is_main_synced = True
 
     def _close_main(self) -> None:
@@ -185,7 +206,7 @@ class ObjectFiles:
 
 
 def _note_path(path: Path) -> Path:
-    return path.with_suffix(".sync-failed")
+    return Path(beside(path, _NOTE))
 
 
 def _note(path: Path, failed: FailedSync) -> None:

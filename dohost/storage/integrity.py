@@ -13,16 +13,20 @@ stays the same over restarts until a person has looked: they put a good copy bac
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from dohost.errors import Quarantined
+from dohost.storage.directories import beside
 from dohost.storage.durable_file import write_durably
 from dohost.storage.history import main_file
 from dohost.storage.log_file import DATABASE_HEADER_BYTES, HEADER_BYTES, log_path
 
+NOTE = ".quarantined"
 _MAGIC = b"SQLite format 3\0"
 _WAL_FORMAT = b"\x02\x02"
 _LITTLE_ENDIAN_SUMS = 0x377F0682
@@ -30,9 +34,16 @@ _LITTLE_ENDIAN_SUMS = 0x377F0682
 _DAMAGED = frozenset({apsw.SQLITE_CORRUPT, apsw.SQLITE_CORRUPT_INDEX, apsw.SQLITE_NOTADB})
 
 
+class Headers(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sound file says of itself: that it has a log, and that something was written to it."""
+
+    is_wal: bool
+    has_log: bool
+
+
 def note_path(path: Path) -> Path:
     """Return where the note about the damaged object file `path` is."""
-    return path.with_suffix(".quarantined")
+    return Path(beside(path, NOTE))
 
 
 def quarantine(path: Path, reason: str) -> Quarantined:
@@ -48,44 +59,47 @@ def is_damage(error: apsw.Error) -> bool:
 
 def check_lone_log(path: Path) -> None:
     """Refuse to take an object without a file for new if its log is there. Raises: Quarantined."""
-    if _log_bytes(path):
+    if _log(path)[0]:
         raise Quarantined(f"{path} is missing, but its log {log_path(path)} is there")
 
 
 def check_files(path: Path) -> None:
-    """Look at the files of an object before SQLite opens them. Raises: Quarantined."""
-    note = note_path(path)
-    if os.path.lexists(note):
-        raise _noted(path, note.read_text("utf-8", "replace").strip())
-    if not path.is_file():
-        raise Quarantined(f"{path} is not a file")
+    """Look at the files of an object that may be open or not. Raises: Quarantined."""
+    size = bytes_of(path)
     with main_file(path) as main:
-        size = main.xFileSize()
-        if size <= 1:
-            raise Quarantined(f"{path} has {size} bytes: its content is lost")
-        header = main.xRead(min(size, DATABASE_HEADER_BYTES), 0)
-    log_bytes = _log_bytes(path)
+        check_headers(path, size, main.xRead(min(size, DATABASE_HEADER_BYTES), 0))
+
+
+def bytes_of(path: Path) -> int:
+    """Return the size of an object's file that may be opened. Raises: Quarantined."""
+    if os.access(beside(path, NOTE), os.F_OK):
+        raise _noted(path, note_path(path).read_text("utf-8", "replace").strip())
+    try:
+        status = os.stat(path)
+    except FileNotFoundError as error:
+        raise Quarantined(f"{path} is not a file") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise Quarantined(f"{path} is not a file")
+    if status.st_size <= 1:
+        raise Quarantined(f"{path} has {status.st_size} bytes: its content is lost")
+    return status.st_size
+
+
+def check_headers(path: Path, size: int, header: bytes) -> Headers:
+    """Look at the first bytes of a file, and of its log, before SQLite does. Raises: Quarantined."""
+    log_bytes, log_header = _log(path)
     page_bytes = int.from_bytes(header[16:18], "big")
-    if len(header) < DATABASE_HEADER_BYTES or header[:16] != _MAGIC:
+    if size < DATABASE_HEADER_BYTES or header[:16] != _MAGIC:
         raise Quarantined(f"{path} is not a database")
     if log_bytes and header[18:20] != _WAL_FORMAT:
         raise Quarantined(f"{path} has a log, but says of itself that it has none")
     if not log_bytes and size < int.from_bytes(header[28:32], "big") * max(page_bytes, 512):
         raise Quarantined(f"{path} is cut off: it has {size} bytes")
-    _check_log_header(path, log_bytes, page_bytes)
-
-
-def _check_log_header(path: Path, log_bytes: int, page_bytes: int) -> None:
-    if log_bytes < HEADER_BYTES:
-        return
-    descriptor = os.open(log_path(path), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        header = os.pread(descriptor, HEADER_BYTES, 0)
-    finally:
-        os.close(descriptor)
     # All zero: a file that grew before a power cut and was never written; nothing was acknowledged.
-    if any(header) and not _is_log_header(header, page_bytes):
+    is_header = len(log_header) == HEADER_BYTES and any(log_header)
+    if is_header and not _is_log_header(log_header, page_bytes):
         raise Quarantined(f"{log_path(path)} is damaged: its first bytes are not a log's")
+    return Headers(is_wal=header[18:20] == _WAL_FORMAT, has_log=is_header)
 
 
 def _is_log_header(header: bytes, page_bytes: int) -> bool:
@@ -102,11 +116,16 @@ def _is_log_header(header: bytes, page_bytes: int) -> bool:
     return (first, second) == struct.unpack_from(">2I", header, 24) and log_page_bytes == own
 
 
-def _log_bytes(path: Path) -> int:
+def _log(path: Path) -> tuple[int, bytes]:
+    """Return the size of the log and its first bytes, if it has so many."""
     try:
-        return os.stat(log_path(path)).st_size
+        descriptor = os.open(log_path(path), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return 0
+        return 0, b""
+    try:
+        return os.fstat(descriptor).st_size, os.pread(descriptor, HEADER_BYTES, 0)
+    finally:
+        os.close(descriptor)
 
 
 def _noted(path: Path, reason: str) -> Quarantined:

@@ -11,6 +11,7 @@ carries the order's text: an order that is found again after a power cut has bee
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import apsw
@@ -20,12 +21,15 @@ from dohost.errors import HostError, JsException, StorageFailure
 from dohost.storage.bookmark import parse_bookmark
 from dohost.storage.connection import frames_committed, open_file
 from dohost.storage.copies import check, replace_content, write_database
+from dohost.storage.directories import beside
 from dohost.storage.durable_file import write_durably
 from dohost.storage.failures import message_of
 from dohost.storage.history import opened_history
 from dohost.storage.log_file import read_header, signed_time
 from dohost.storage.schema import RESTORED, TABLES
 from dohost.storage.timeline import LogState, Timeline
+
+ORDER = ".restore"
 
 
 class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +41,12 @@ class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 def order_path(path: Path) -> Path:
     """Return where the order to restore the object file `path` is."""
-    return path.with_suffix(".restore")
+    return Path(beside(path, ORDER))
+
+
+def is_ordered(path: Path) -> bool:
+    """Return whether the object file `path` is to begin with another state."""
+    return os.access(beside(path, ORDER), os.F_OK)
 
 
 def order_restore(path: Path, order: RestoreOrder) -> None:

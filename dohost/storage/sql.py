@@ -13,6 +13,7 @@ import re
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import apsw
 from workers.values import SAFE_INTEGER_MAX, JsBigInt
@@ -138,10 +139,10 @@ class SqlStorage:
     def _track(self, cursor: SqlStorageCursor) -> None:
         self._opened += 1
         number = self._opened
-        self._open[number] = weakref.ref(cursor)
+        # Both forget the cursor; to the one the reference itself is given, as a default that nobody reads.
+        self._open[number] = weakref.ref(cursor, partial(self._open.pop, number))
+        cursor.on_end = partial(self._open.pop, number, None)
         cursor.check_access = self._check_access
-        cursor.on_end = lambda: self._open.pop(number, None)
-        weakref.finalize(cursor, self._open.pop, number, None).atexit = False
         if len(self._open) > CURSORS_MAX:
             oldest = self._open.pop(next(iter(self._open)))()
             if oldest is not None:

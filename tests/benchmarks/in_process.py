@@ -23,7 +23,8 @@ from dohost.cli.assemble import running_host
 from dohost.config import load
 from dohost.runtime.host import HostOptions
 from dohost.server.app import Server, ServerOptions
-from dohost.server.connection import Connection, Listener
+from dohost.server.connection import Connection
+from dohost.server.listener import Listener
 from tests.benchmarks.load import request_bytes
 from tests.benchmarks.work import CALLS, WORKS, Work
 
@@ -89,7 +90,13 @@ async def measure(works: Sequence[Work], *, requests: int, runs: int) -> dict[st
         async with running_host(HostOptions(persist=Path(data))) as host:
             await host.load(loaded.workers)
             options = host.options
-            server = Server(host.fetch, ServerOptions(port=0), clock=options.clock, log=options.log)
+            server = Server(
+                host.fetch,
+                ServerOptions(port=0),
+                clock=options.clock,
+                log=options.log,
+                new_context=host.new_context,
+            )
             await server.start()
             listener = server._listener
             assert listener is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import in_process, peers, product, run
+from tests.benchmarks import cold, in_process, peers, product, run
 from tests.benchmarks.load import Load, answer_length, percentile, request_bytes
 from tests.benchmarks.report import Line, markdown, summary
 from tests.benchmarks.rounds import Measured, cpu_ratio_of, ratio_of, trials_of
@@ -148,3 +148,10 @@ def test_a_quick_run_measures_everything(tmp_path: Path) -> None:
     peers_are_there = not isinstance(peers.install(), peers.Unavailable)
     for budget in BUDGETS:
         assert (budget.label in text) == (peers_are_there or budget.peer == "aiohttp")
+
+
+async def test_cold_objects_are_called_and_cost_something(tmp_path: Path) -> None:
+    ours, bare = await cold.rounds(tmp_path, objects=3, count=1)
+    assert set(bare) < set(ours)
+    assert all(cost > 0 for cost in (*ours.values(), *bare.values()))
+    assert "SQLite alone" in cold.table(ours, bare)

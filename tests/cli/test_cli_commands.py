@@ -168,6 +168,22 @@ def test_check_says_what_would_stop_the_source(
     assert message in capsys.readouterr().err
 
 
+def test_check_names_rules_of_assets_that_are_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_project(tmp_path)
+    config = json.loads((tmp_path / "wrangler.json").read_text())
+    config["assets"] = {"directory": "public"}
+    (tmp_path / "wrangler.json").write_text(json.dumps(config))
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "_redirects").write_text("/old /new\nnonsense\n")
+    monkeypatch.chdir(tmp_path)
+    findings = json.loads(output(capsys, "check", "--json"))
+    assert findings["problems"] == []
+    (warning,) = findings["warnings"]
+    assert "_redirects:2: 2 or 3 words are expected, not 1" in warning
+
+
 def test_imports_that_cloudflare_lacks_are_named_with_their_lines() -> None:
     source = (
         "import asyncio, json\nfrom dohost.gateway import GatewayDO\nfrom . import socket\n"

@@ -14,7 +14,14 @@ import pytest
 from rich.console import Console
 
 from dohost.cli.assemble import Faces, Listening, running_host, running_server
-from dohost.cli.dev_session import DevFlags, listening_of, serve, shown_url, source_root
+from dohost.cli.dev_session import (
+    ASSETS_UPDATED,
+    DevFlags,
+    listening_of,
+    serve,
+    shown_url,
+    source_root,
+)
 from dohost.cli.dev_view import DevView
 from dohost.cli.group import run
 from dohost.cli.project import Project
@@ -68,6 +75,11 @@ class Watcher(DevView):
         super().reloaded(loaded, duration_ms=duration_ms)
         self.events.put_nowait("reloaded")
 
+    def say(self, text: str) -> None:
+        super().say(text)
+        if text == ASSETS_UPDATED:
+            self.events.put_nowait("assets")
+
     def reload_failed(self, error: ConfigError | UserCodeError) -> None:
         super().reload_failed(error)
         self.events.put_nowait("failed")
@@ -114,6 +126,22 @@ async def test_a_syntax_error_keeps_the_old_code_and_the_next_good_save_heals(
     assert await task == 0
     assert holder(tmp_path / "data") is None
     assert "[dohost] GET / 200 OK (" in view.text.getvalue()
+
+
+async def test_a_changed_asset_is_served_without_a_reload(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    (tmp_path / "public").mkdir()
+    config = {**CONFIG, "assets": {"directory": "public", "binding": "ASSETS"}}
+    (tmp_path / "wrangler.json").write_text(json.dumps(config))
+    view = Watcher()
+    task = asyncio.create_task(serve(Project(cwd=tmp_path), FLAGS, view=view))
+    url = (await view.events.get()).removeprefix("ready ")
+    assert await get(url, path="/new.txt") == (200, "1")
+    (tmp_path / "public" / "new.txt").write_text("new")
+    assert await view.events.get() == "assets"
+    assert await get(url, path="/new.txt") == (200, "new")
+    signal.raise_signal(signal.SIGTERM)
+    assert await task == 0
 
 
 async def test_wrong_code_at_the_start_is_answered_with_its_error_and_heals(tmp_path: Path) -> None:

@@ -2,56 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from config_files import problems_of, read, worker_of, write
 
-from dohost.config import Loaded, Overrides, WorkerConfig, load
+from dohost.config import AssetsConfig, Overrides, load
 from dohost.errors import ConfigError
-
-BASE: dict[str, object] = {
-    "name": "app",
-    "main": "entry.py",
-    "compatibility_date": "2026-08-01",
-    "compatibility_flags": ["python_workers"],
-}
-
-
-def write(
-    directory: Path, extra: Mapping[str, object] | None = None, *, name: str = "wrangler.json"
-) -> Path:
-    (directory / "entry.py").write_text("")
-    path = directory / name
-    path.write_text(json.dumps(BASE | dict(extra or {}), indent=1))
-    return path
-
-
-def read(
-    directory: Path,
-    *,
-    env: str | None = None,
-    overrides: Overrides | None = None,
-    process: Mapping[str, str] | None = None,
-) -> Loaded:
-    return load(None, cwd=directory, env=env, overrides=overrides, process_env=process or {})
-
-
-def worker_of(
-    directory: Path, extra: Mapping[str, object], *, env: str | None = None
-) -> WorkerConfig:
-    write(directory, extra)
-    return read(directory, env=env).workers[0]
-
-
-def problems_of(
-    directory: Path, extra: Mapping[str, object], *, env: str | None = None
-) -> tuple[str, ...]:
-    write(directory, extra)
-    with pytest.raises(ConfigError) as caught:
-        read(directory, env=env)
-    return caught.value.problems
 
 
 def objects(*bindings: Mapping[str, object]) -> dict[str, object]:
@@ -334,14 +292,43 @@ def test_every_kind_of_binding_is_carried(tmp_path: Path) -> None:
     assert (dev.ip, dev.port, dev.local_protocol, dev.is_port_set) == ("0.0.0.0", 0, "https", True)
 
 
+def test_assets_say_what_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+
+    def assets(**fields: object) -> AssetsConfig:
+        given = {"directory": "public", "binding": "ASSETS", **fields}
+        found = worker_of(tmp_path, {"assets": given}).assets
+        assert found is not None
+        return found
+
+    plain = assets()
+    assert (plain.html_handling, plain.not_found_handling) == ("auto-trailing-slash", "none")
+    assert (plain.is_worker_first, plain.worker_routes, plain.asset_routes) == (False, (), ())
+    assert assets(run_worker_first=True).is_worker_first
+    routed = assets(run_worker_first=["/api/*", "!/api/docs/*"])
+    assert (routed.worker_routes, routed.asset_routes) == (("/api/*",), ("/api/docs/*",))
+
+
 @pytest.mark.parametrize(
-    ("port", "is_valid"), [(-1, False), (0, True), (65535, True), (65536, False)]
+    ("rules", "problem"),
+    [
+        ([], "must provide at least 1 rule"),
+        (["!/a"], "must provide at least 1 non-negative rule"),
+        ([f"/{n}" for n in range(101)], "101 rules provided exceeds max of 100"),
+        (["a"], "'a': rules must start with '/' or '!/'"),
+        (["/b", "!a"], "'!a': negative rules must start with '!/'"),
+        (["/" + "a" * 100], "all rules must be less than 100 characters in length"),
+        (["/a", "/a"], "'/a': rule is a duplicate; rules must be unique"),
+        (["/a/*", "/a/b"], "'/a/b': rule '/a/*' makes it redundant"),
+        ("x", "to be an array of strings or a boolean"),
+    ],
 )
-def test_a_port_has_sixteen_bits(tmp_path: Path, *, port: int, is_valid: bool) -> None:
-    if is_valid:
-        assert worker_of(tmp_path, {"dev": {"port": port}}).dev.port == port
-    else:
-        assert "from 0 to 65535" in problems_of(tmp_path, {"dev": {"port": port}})[0]
+def test_wrong_rules_of_run_worker_first_are_named(
+    tmp_path: Path, rules: object, problem: str
+) -> None:
+    (tmp_path / "public").mkdir()
+    assets = {"directory": "public", "binding": "A", "run_worker_first": rules}
+    assert problem in "\n".join(problems_of(tmp_path, {"assets": assets}))
 
 
 def test_workers_of_one_process_need_different_names(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from host_bench import Bench
 
-from dohost.config import D1Binding, KvBinding, QueueConsumer, QueueProducer
+from dohost.config import AssetsConfig, D1Binding, KvBinding, QueueConsumer, QueueProducer
 from dohost.runtime.schedules import ScheduledController
 
 
@@ -130,3 +131,30 @@ class Default(WorkerEntrypoint):
         await asyncio.sleep(0)
     bodies = ("text", 1, 1.5, None, [1, {"a": True}])
     assert await (await bench.get()).json() == [["jobs", body, True] for body in bodies]
+
+
+async def test_K20_assets(bench: Bench, tmp_path: Path) -> None:
+    code = """
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        page = await self.env.ASSETS.fetch("http://assets.local/hello")
+        data = await self.env.ASSETS.fetch("http://assets.local/data.json")
+        missing = await self.env.ASSETS.fetch("http://assets.local/nope")
+        return Response.json({
+            "text": await page.text(), "type": page.headers["content-type"],
+            "json": await data.json(), "json_type": data.headers["content-type"],
+            "missing": missing.status,
+        })
+"""
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "hello.html").write_text("<h1>Hello</h1>")
+    (tmp_path / "public" / "data.json").write_text('{"a": [1]}')
+    assets = AssetsConfig(directory=tmp_path / "public", binding="ASSETS")
+    await bench.run(bench.config(code, assets=assets))
+    assert await (await bench.get("http://localhost/worker")).json() == {
+        "text": "<h1>Hello</h1>",
+        "type": "text/html; charset=utf-8",
+        "json": {"a": [1]},
+        "json_type": "application/json",
+        "missing": 404,
+    }

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dohost.config import DurableObjectBinding, ServiceBinding, UnsupportedBinding, WorkerConfig
+from dohost.config import (
+    AssetsConfig,
+    DurableObjectBinding,
+    ServiceBinding,
+    UnsupportedBinding,
+    WorkerConfig,
+)
 from dohost.dev.banner import binding_rows, bindings_text
 from dohost.dev.hotkeys import Hotkey, find_hotkey, hotkey_box
 from dohost.dev.request_lines import request_text, status_colour
@@ -26,6 +32,7 @@ def test_the_table_of_bindings_reads_as_wranglers() -> None:
                 DurableObjectBinding(name="OTHER", class_name="Room", script_name="chat"),
             ),
             services=(ServiceBinding(binding="S", service="auth", entrypoint="Admin"),),
+            assets=AssetsConfig(directory=Path("/p/public"), binding="FILES"),
             unsupported=(UnsupportedBinding(kind="AI", binding="AI"),),
             vars={"GREETING": "hello", "API_KEY": "sekrit"},
             secret_names=frozenset({"API_KEY"}),
@@ -37,6 +44,7 @@ def test_the_table_of_bindings_reads_as_wranglers() -> None:
         "Binding                              Resource                Mode\n"
         "env.COUNTER (Counter)                Durable Object          local\n"
         "env.OTHER (Room, defined in chat)    Durable Object          local [not connected]\n"
+        "env.FILES                            Assets                  local\n"
         "env.S (auth#Admin)                   Worker                  local [connected]\n"
         "env.AI                               AI                      not supported\n"
         'env.GREETING ("hello")               Environment Variable    local\n'

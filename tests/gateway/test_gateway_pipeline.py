@@ -9,6 +9,8 @@ from deployment import Deployment
 from sample_things import CONFIG, SERVICES, new_key, thing, things_deployment
 from workers import Request, Response
 
+from dohost.gateway.exchange import Exchange
+
 
 @pytest.fixture
 def gateway() -> Deployment:
@@ -265,13 +267,18 @@ async def test_oversized_headers_and_bodies_are_refused(gateway: Deployment) -> 
 async def test_hooks_see_requests_and_answers(gateway: Deployment) -> None:
     owner = gateway.gateways.object("$anon-hooks")
 
-    async def stop(exchange: object) -> Response:
-        return Response("stopped", status=418)
+    class Hooked(type(owner)):
+        async def on_request(self, exchange: Exchange) -> Response | None:
+            return Response("stopped", status=418) if exchange.path.raw == "/stop" else None
 
-    owner.on_request = stop
+        async def on_response(self, exchange: Exchange, response: Response) -> Response:
+            return Response(f"{exchange.path.raw} {response.status}", status=response.status)
+
+    owner.__class__ = Hooked
     gateway.gateways.objects = dict.fromkeys([f"$anon-{n:02x}" for n in range(16)], owner)
-    reply = await gateway.send("GET", "/things/plain")
-    assert (reply.status, reply.body) == (418, b"stopped")
+    for path, status in (("/stop", 418), ("/things/plain", 200)):
+        reply = await gateway.send("GET", path)
+        assert (reply.status, reply.body) == (status, f"{path} {status}".encode())
 
 
 async def test_which_headers_pass_is_decided_anew_where_connection_names_others(

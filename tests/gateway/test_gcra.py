@@ -27,13 +27,13 @@ def test_a_rate_that_does_not_divide_a_minute_is_rounded_to_the_strict_side() ->
 def test_a_full_bucket_owes_nothing_and_expects_nothing() -> None:
     assert gcra.debt_of(5, 10, **FREE) == 0
     assert gcra.remaining(0, **FREE) == 10
-    assert gcra.next_unit(0, **FREE) == 0
+    assert gcra.next_unit(0, FREE["burst"], **FREE) == 0
 
 
 def test_an_empty_bucket_gives_the_next_token_after_one_interval() -> None:
     debt = 10 * FREE["interval"]
     assert gcra.remaining(debt, **FREE) == 0
-    assert gcra.next_unit(debt, **FREE) == 600_000_000
+    assert gcra.next_unit(debt, gcra.remaining(debt, **FREE), **FREE) == 600_000_000
     assert gcra.retry_after(debt, 1, **FREE) == 600_000_000
     assert gcra.retry_after(debt, 3, **FREE) == 1_800_000_000
 
@@ -52,7 +52,8 @@ def test_a_downgrade_never_owes_more_than_the_new_bucket_holds() -> None:
 
 @given(debt=st.integers(0, 6_000_000_000))
 def test_next_unit_is_exactly_when_one_more_is_there(debt: int) -> None:
-    left, wait = gcra.remaining(debt, **FREE), gcra.next_unit(debt, **FREE)
+    left = gcra.remaining(debt, **FREE)
+    wait = gcra.next_unit(debt, left, **FREE)
     if left < 10:
         assert wait >= 1
         assert gcra.remaining(debt - wait, **FREE) == left + 1

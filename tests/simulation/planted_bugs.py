@@ -10,7 +10,8 @@ import apsw
 
 from dohost.gates import OutputGate
 from dohost.runtime.alarms import AlarmScheduler
-from dohost.storage import connection, database, files
+from dohost.storage import connecting, connection, database, files
+from dohost.storage.directories import Directory
 from dohost.storage.transaction import Transactions
 
 
@@ -22,10 +23,6 @@ def no_fsync() -> None:
 def synchronous_off() -> None:
     """SQLite itself never syncs: not a log's header, not before it copies the log back."""
 
-    def use_wal(opened, path):  # type: ignore[no-untyped-def] # replaces the function of that name
-        opened.pragma("journal_mode", "wal")
-        opened.pragma("synchronous", "off")
-
     def copy_in_thread(path: Path, limits: object, **facts: object) -> None:
         opened = connection.open_file(path)
         opened.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - runs the query
@@ -33,8 +30,13 @@ def synchronous_off() -> None:
         opened.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         opened.close()
 
-    connection.use_wal = database.use_wal = use_wal
+    connecting.sync_where_needed = database.sync_where_needed = connection.sync_nothing
     database.copy_in_thread = copy_in_thread
+
+
+def no_entry_sync() -> None:
+    """Files are synced, and the directory that names them is not."""
+    Directory.sync_until = lambda self, number: None  # type: ignore[method-assign]
 
 
 def early_answer() -> None:
@@ -90,6 +92,7 @@ class _NoCatalog:
 DISK_BUGS: dict[str, Callable[[], None]] = {
     "no-fsync": no_fsync,
     "synchronous-off": synchronous_off,
+    "no-entry-sync": no_entry_sync,
     "early-answer": early_answer,
     "torn-pair": torn_pair,
     "late-alarm-index": late_alarm_index,

@@ -34,6 +34,7 @@ def test_no_power_cut_loses_or_tears_what_was_acknowledged() -> None:
     [
         ("no-fsync", {"lost"}),
         ("synchronous-off", {"lost", "torn"}),
+        ("no-entry-sync", {"lost"}),
         ("early-answer", {"lost"}),
         ("torn-pair", {"torn"}),
         ("late-alarm-index", {"alarm"}),

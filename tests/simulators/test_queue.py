@@ -4,56 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from queue_worker import Worker, later, queue_of, settled
 from ungated import make_resources
 
 from dohost.clock import ManualClock
 from dohost.errors import JsException, JsTypeError
 from dohost.simulators.queue import WorkerQueue
 from dohost.simulators.queue_batch import MessageBatch
-from dohost.simulators.queue_delivery import Consumer
+from dohost.simulators.queue_consumer import Consumer
 from dohost.simulators.resources import Resources
 from dohost.telemetry import Event
-
-Handler = Callable[[MessageBatch], None]
-
-
-class Worker:
-    """A consumer that writes down what it was given and then does what the test says."""
-
-    def __init__(self, act: Handler = lambda batch: None) -> None:
-        self.act = act
-        self.batches: list[list[tuple[object, int]]] = []
-
-    async def handle(self, batch: MessageBatch) -> None:
-        self.batches.append([(each.body, each.attempts) for each in batch.messages])
-        self.act(batch)
-
-    def consumer(self, **options: object) -> Consumer:
-        defaults = {"batch_size_max": 2, "batch_timeout_s": 5.0, "retries_max": 1}
-        return Consumer(handle=self.handle, **{**defaults, **options})
-
-
-def queue_of(resources: Resources, name: str = "jobs", **options: object) -> WorkerQueue:
-    return resources.queue(name, **{"delay_s": 0.0, "content_type": "json", **options})
-
-
-async def settled(resources: Resources) -> None:
-    """Wait until no queue is being looked at."""
-    while resources.queues.running:
-        await asyncio.wait(resources.queues.running)
-        await asyncio.sleep(0)
-
-
-async def later(resources: Resources, clock: ManualClock, seconds: float) -> None:
-    clock.advance(seconds)
-    resources.queues.poll()
-    await settled(resources)
 
 
 async def test_a_full_batch_goes_at_once_and_the_rest_after_the_timeout(
@@ -191,6 +158,8 @@ async def test_a_batch_that_was_cut_off_comes_again_as_a_second_attempt(
     resources.queues.consume({"jobs": hanging})
     await queue_of(resources).send("x")
     await resources.queues.stop(grace_s=0.05)
+    await resources.close()
+    resources = make_resources(tmp_path, clock)
     worker = Worker()
     try:
         resources.queues.consume({"jobs": worker.consumer(batch_timeout_s=0.0)})
@@ -253,6 +222,38 @@ async def test_what_is_exactly_at_a_limit_passes(resources: Resources) -> None:
     await queue.sendBatch([{"body": "x" * 128_000, "contentType": "text"}] * 2)
     await queue.sendBatch([{"body": 1}] * 100)
     assert (await queue.metrics()).backlogCount == 103
+
+
+async def test_a_batch_says_what_its_queue_held_when_it_began(resources: Resources) -> None:
+    held: list[tuple[int, int]] = []
+
+    def act(batch: MessageBatch) -> None:
+        metrics = batch.metadata.metrics
+        held.append((metrics.backlogCount, metrics.backlogBytes))
+
+    worker = Worker(act)
+    await queue_of(resources).sendBatch([{"body": "xé", "contentType": "text"}] * 3)
+    resources.queues.consume({"jobs": worker.consumer(batch_timeout_s=0.0)})
+    await settled(resources)
+    assert held == [(3, 9), (1, 3)]
+
+
+async def test_messages_of_a_file_without_counts_are_counted_when_it_is_opened(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    resources = make_resources(tmp_path, clock)
+    await queue_of(resources).send("x")
+    await resources.close()
+    with sqlite3.connect(tmp_path / "v3" / "queues" / "queues.sqlite") as file:
+        file.executescript(
+            "DROP TRIGGER added; DROP TRIGGER removed; DROP TRIGGER moved; DROP TABLE backlogs"
+        )
+    file.close()
+    resources = make_resources(tmp_path, clock, seed=2)
+    await queue_of(resources).send("yz")
+    metrics = await queue_of(resources).metrics()
+    await resources.close()
+    assert (metrics.backlogCount, metrics.backlogBytes) == (2, 7)
 
 
 VERDICTS = st.sampled_from(["ack", "retry", "raise", "nothing", "retry_all"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from workers.headers import Headers
 from dohost.clock import ManualClock
 from dohost.errors import JsException, JsRangeError, JsTypeError
 from dohost.simulators.r2 import R2Bucket
+from dohost.simulators.r2_blobs import Blobs
 from dohost.simulators.resources import Resources
 
 MIB = 1024 * 1024
@@ -284,3 +286,24 @@ async def test_what_a_crash_left_is_removed_and_rows_are_readable(
     finally:
         await resources.close()
     assert len(blobs(tmp_path)) == 2
+
+
+async def test_a_put_writes_nothing_until_what_an_earlier_run_left_is_removed(
+    bucket: R2Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    write, remove_others = Blobs.write, Blobs.remove_others
+
+    async def noted_write(blobs: Blobs, *arguments: object) -> object:
+        order.append("write")
+        return await write(blobs, *arguments)
+
+    def noted_remove(blobs: Blobs, known: object) -> None:
+        order.append("remove")
+        remove_others(blobs, known)
+
+    monkeypatch.setattr(Blobs, "write", noted_write)
+    monkeypatch.setattr(Blobs, "remove_others", noted_remove)
+    await asyncio.gather(bucket.put("a", "a"), bucket.put("b", "b"))
+    assert order == ["remove", "write", "write"]
+    assert [await (await bucket.get(key)).text() for key in "ab"] == ["a", "b"]

@@ -9,7 +9,7 @@ from typing import TypeVar
 from dohost.clock import ManualClock
 from dohost.errors import JsException
 from dohost.storage.awaitable import NOTHING
-from dohost.storage.database import Database, ObjectMeta
+from dohost.storage.database import Database, DatabaseOptions, ObjectMeta
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.storage.storage import DurableObjectStorage
 
@@ -72,7 +72,9 @@ class StorageBench:
 
     def open(self) -> None:
         self.database = Database(
-            self.path, META, strict=self._strict, clock=self.clock, history=self._history
+            self.path,
+            META,
+            DatabaseOptions(is_strict=self._strict, clock=self.clock, history=self._history),
         )
         self.host = FakeHost(self.database)
         self.storage = DurableObjectStorage(

@@ -14,7 +14,7 @@ from storage_bench import META, OBJECT_ID, FakeHost, StorageBench
 
 from dohost.clock import ManualClock
 from dohost.errors import DohostError, Quarantined
-from dohost.storage.database import Database, ObjectMeta
+from dohost.storage.database import Database, DatabaseOptions, ObjectMeta
 from dohost.storage.integrity import note_path
 from dohost.storage.storage import DurableObjectStorage
 
@@ -40,7 +40,7 @@ def log_of(path: Path) -> Path:
 
 
 def read(path: Path, meta: ObjectMeta = META) -> dict[str, object]:
-    database = Database(path, meta, clock=ManualClock())
+    database = Database(path, meta, DatabaseOptions(clock=ManualClock()))
     try:
         storage = DurableObjectStorage(database, FakeHost(database), clock=ManualClock())
         return dict(storage.list()._result)

@@ -58,12 +58,14 @@ class HasItems(Protocol):
 class Headers(Transferable):
     """Header fields: case-insensitive, one value per name but for `set-cookie`."""
 
-    __slots__ = ("_cookies", "_fields", "_is_immutable")
+    __slots__ = ("_cookies", "_fields", "_is_immutable", "_sorted")
 
     def __init__(self, init: HeadersInit | None = None) -> None:
         self._fields: dict[str, tuple[str, str]] = {}
         self._cookies: Pairs = []
         self._is_immutable = False
+        # What `items` of immutable headers found.
+        self._sorted: Pairs | None = None
         if init is None:
             return
         if type(init) is Headers:
@@ -82,6 +84,8 @@ class Headers(Transferable):
     @classmethod
     def from_host(cls, raw: HasItems | Iterable[tuple[bytes, bytes] | tuple[str, str]]) -> Headers:
         """Build immutable headers from fields that an HTTP parser has checked already."""
+        if type(raw) is ReceivedFields:
+            return raw.headers()
         headers = cls()
         fields = headers._fields
         # A mapping's items() or the pairs themselves; both are cheap to walk once.
@@ -162,11 +166,15 @@ class Headers(Transferable):
 
     def items(self) -> Pairs:
         """Return (lower-case name, value) pairs, sorted by name; each cookie on its own."""
+        if self._sorted is not None:
+            return self._sorted.copy()
         fields = self._fields
         pairs = [(key, fields[key][1]) for key in sorted(fields)]
         if self._cookies:
             pairs += [("set-cookie", value) for _, value in self._cookies]
             pairs.sort(key=lambda pair: pair[0])
+        if self._is_immutable:
+            self._sorted = pairs.copy()
         return pairs
 
     def keys(self) -> list[str]:
@@ -237,6 +245,28 @@ class Headers(Transferable):
             raise JsTypeError("Can't modify immutable headers.")
 
 
+class ReceivedFields:
+    """A message's fields as an HTTP parser read them, for every message that has the same.
+
+    They are made into headers once, by the first that looks at them; those are immutable.
+    """
+
+    __slots__ = ("_headers", "_raw")
+
+    def __init__(self, raw: tuple[tuple[bytes, bytes], ...]) -> None:
+        self._raw = raw
+        self._headers: Headers | None = None
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._raw)
+
+    def headers(self) -> Headers:
+        """Return the headers of all these messages."""
+        if self._headers is None:
+            self._headers = Headers.from_host(self._raw)
+        return self._headers
+
+
 HeadersInit = Headers | Mapping[str, str] | list[tuple[str, str]]
 
 
@@ -268,16 +298,12 @@ def _plain_fields(
         return None
     if None in fields or len(fields) != len(pairs):
         return None
-    if not text.isascii() or "\n" in text or "\r" in text or "\0" in text:
-        return None
     # Blanks at either end of a value are not a part of it.
-    if "\t" in text or (" " in text and any(map(_has_blank_end, values))):
+    if not text.isascii() or "\n" in text or "\r" in text or "\0" in text or "\t" in text:
+        return None
+    if "| " in text or " |" in text or text[:1] == " " or text[-1:] == " ":
         return None
     return fields  # type: ignore[return-value]  # None is not among the keys
-
-
-def _has_blank_end(value: str) -> bool:
-    return value[:1] == " " or value[-1:] == " "
 
 
 def _plain(init: HeadersInit) -> dict[str, tuple[str, str]] | None:

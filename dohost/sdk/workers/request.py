@@ -29,7 +29,8 @@ _NORMALIZED = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "PAT
 _BODILESS = frozenset({"GET", "HEAD"})
 _REDIRECTS = frozenset({"follow", "error", "manual"})
 _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_NO_OPTIONS: FetchKwargs = {}
+# Whoever sent a request follows redirects itself: passing it on must not.
+_ARRIVED: FetchKwargs = {"redirect": "manual"}
 # Options that a request keeps as fields of its own.
 _OWN = frozenset({"body", "headers", "method"})
 
@@ -96,7 +97,7 @@ class Request(BodyMixin):
         request._content = body
         request._is_used = False
         request._cf = cf
-        request._options = _NO_OPTIONS
+        request._options = _ARRIVED
         return request
 
     @property
