@@ -23,6 +23,7 @@ from workers.response import Response
 from dohost.cli.local_api import ObjectsApi
 from dohost.config import WorkerConfig
 from dohost.errors import CallerError, HostError
+from dohost.runtime.descriptors import raise_descriptor_limit
 from dohost.runtime.host import Host, HostOptions
 from dohost.runtime.inspection import Inspector
 from dohost.runtime.lock import LockInfo
@@ -64,6 +65,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 @contextlib.asynccontextmanager
 async def running_host(options: HostOptions) -> AsyncIterator[Host]:
     """Run a host on its data directory. Raises: DataDirLocked at once if another process has it."""
+    raise_descriptor_limit()
     outbound = Outbound()
     host = Host(options, outbound=outbound)
     await host.start(LockInfo(pid=os.getpid()))

@@ -13,7 +13,6 @@ from typing import TextIO, TypeVar
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import track
 from rich.text import Text
 
 from dohost.errors import ConfigError
@@ -52,6 +51,8 @@ def counted(items: Sequence[Item], *, doing: str) -> Iterable[Item]:
     """Yield the items; on a terminal a bar shows how far they are."""
     if not sys.stderr.isatty():
         return items
+    from rich.progress import track  # lazy: servers show no progress
+
     return track(items, description=doing, console=err(), transient=True)
 
 

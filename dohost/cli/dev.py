@@ -17,6 +17,7 @@ from dohost.cli.server_options import (
     serving_of,
     view_of,
 )
+from dohost.storage.connection import use_little_memory
 
 
 class _Flags(ServerFlags):
@@ -56,4 +57,5 @@ def command(script: Path | None, *, project: Project, **flags: Unpack[_Flags]) -
         tests_scheduled=flags["tests_scheduled"],
         fires_crons=flags["fires_crons"],
     )
+    use_little_memory()
     return run_async(serve(project_of(project, script, flags), dev_flags, view=view_of(flags)))

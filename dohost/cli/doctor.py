@@ -16,13 +16,14 @@ from dohost import __version__
 from dohost.cli.console import counted, json_option, print_json
 from dohost.cli.local_client import Asked, asking
 from dohost.cli.project import Project, project_options
+from dohost.runtime.descriptors import OBJECT_DESCRIPTORS
 from dohost.runtime.inspection import ObjectInfo
 from dohost.runtime.layout import read_layout
 from dohost.runtime.lock import holder
 from dohost.storage.connection import sqlite_version
 from dohost.storage.inspection import Verdict
 
-DESCRIPTORS_MIN = 1024
+DESCRIPTORS_MIN = 4096
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +66,12 @@ def _surroundings() -> Iterator[str]:
 
 
 def _limits() -> Iterator[str]:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < DESCRIPTORS_MIN:
+    # The server takes all that it may have.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS_MIN:
         yield (
-            f"Only {soft} files may be open at once, and each live object takes three: "
-            f"raise it with `ulimit -n {DESCRIPTORS_MIN}`."
+            f"Only {hard} files may be open at once, and each live object takes up to "
+            f"{OBJECT_DESCRIPTORS}: let the system allow {DESCRIPTORS_MIN}."
         )
 
 

@@ -18,6 +18,7 @@ from dohost.cli.server_options import (
     view_of,
 )
 from dohost.server.client_address import parse_networks
+from dohost.storage.connection import use_little_memory
 
 
 class _Flags(ServerFlags):
@@ -49,6 +50,7 @@ def _networks(
 @project_options
 def command(script: Path | None, *, project: Project, **flags: Unpack[_Flags]) -> int:
     """Serve without watching files and without developer pages; crons fire. SCRIPT replaces main."""
+    use_little_memory()
     return run_async(
         serve_until_stopped(
             project_of(project, script, flags),

@@ -34,6 +34,7 @@ from dohost.runtime.class_table import ClassTable
 from dohost.runtime.consumers import consumer_problems, consumers_of
 from dohost.runtime.cpu import CpuMeter
 from dohost.runtime.cuts import Cuts
+from dohost.runtime.descriptors import objects_allowed
 from dohost.runtime.eviction import Evictor
 from dohost.runtime.faults import Faults
 from dohost.runtime.front import AssetsFront, Sites, read_sites
@@ -62,7 +63,8 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a host runs: where its data is, and the limits and sources that tests replace.
 
     `evict_after_s`: how long an idle object stays in memory (None: until the host ends).
-    `open_objects_max`: how many live objects may be open before the longest idle ones are evicted.
+    `open_objects_max`: how many live objects may be open before the longest idle ones are evicted; fewer
+    if the process may not open so many files.
     `replaced_modules`: modules that Worker code gets instead of the process's own.
     """
 
@@ -125,11 +127,19 @@ class Host:
             loop, catalog, clock=options.clock, entropy=options.entropy, log=options.log
         )
         checkpointer = Checkpointer(loop, self._executor, options.log)
+        self._evictor = Evictor(
+            loop,
+            self._table.by_key,
+            clock=options.clock,
+            evict_after_s=options.evict_after_s,
+            open_max=min(options.open_objects_max, objects_allowed()),
+        )
         self._parts = Parts(
             loop=loop,
             nesting=self._nesting,
             committer=Committer(loop, self._executor, options.clock),
             checkpointer=checkpointer,
+            evictor=self._evictor,
             cuts=Cuts(loop, checkpointer),
             catalog=catalog,
             alarms=alarms,
@@ -157,13 +167,6 @@ class Host:
             log=options.log,
         )
         self.schedules = Schedules(options.clock, options.log)
-        self._evictor = Evictor(
-            loop,
-            self._table.by_key,
-            clock=options.clock,
-            evict_after_s=options.evict_after_s,
-            open_max=options.open_objects_max,
-        )
 
     def describe(self, info: LockInfo) -> None:
         """Tell other processes how this one is reached."""

@@ -46,6 +46,7 @@ from dohost.runtime.catalog import Catalog, ObjectKey
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.cpu import CpuMeter
 from dohost.runtime.cuts import Cuts
+from dohost.runtime.eviction import Evictor
 from dohost.runtime.faults import Faults
 from dohost.runtime.handlers import Handler, handler_of
 from dohost.runtime.hibernation import Hibernation
@@ -73,6 +74,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     nesting: Nesting
     committer: Committer
     checkpointer: Checkpointer
+    evictor: Evictor
     catalog: Catalog
     alarms: AlarmScheduler
     executor: Executor
@@ -190,6 +192,7 @@ class ObjectClass:
                 )
             actor = self.actors[key] = Actor(self, object_id.inside())
             self.parts.cuts.started(actor)
+            self.parts.evictor.started()
             unsettled = self._unsettled.get(key)
             if unsettled is not None:
                 actor.follow(unsettled)

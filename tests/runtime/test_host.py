@@ -9,10 +9,8 @@ import pytest
 from programs import VERSION
 from workers import Request
 
-from dohost.clock import ManualClock
 from dohost.config import RateLimitBinding
 from dohost.errors import JsException, Quarantined
-from dohost.runtime.host import Host, HostOptions
 
 
 async def wait_for(condition, *, seconds: float = 5.0) -> None:
@@ -118,37 +116,6 @@ async def test_a_damaged_file_is_quarantined_and_left_as_it_is(bench) -> None:
         await bench.stub().increment()
     assert await bench.stub("other").increment() == 1
     assert path.read_bytes() == b""
-
-
-async def test_idle_objects_are_evicted_after_a_while_and_beyond_the_cap(tmp_path) -> None:
-    host = Host(HostOptions(persist=tmp_path, evict_after_s=10, open_objects_max=2))
-    from dohost.runtime.eviction import Evictor
-
-    class Fake:
-        def __init__(self, last: float) -> None:
-            self.last_active_s, self.is_gone = last, False
-
-        def evict_if_idle(self) -> bool:
-            self.is_gone = True
-            return True
-
-    class Class:
-        def __init__(self) -> None:
-            self.actors = {str(number): Fake(float(number)) for number in range(5)}
-
-    found = Class()
-    evictor = Evictor(
-        asyncio.get_running_loop(),
-        {"x": found},
-        clock=ManualClock(),
-        evict_after_s=None,
-        open_max=2,
-    )
-    assert evictor.sweep(idle_since_s=1.0) == 2
-    evictor._evict_surplus()
-    assert [fake.is_gone for fake in found.actors.values()] == [True, True, True, False, False]
-    evictor.stop()
-    await host.drain(grace_s=0)
 
 
 async def test_drain_lets_calls_in_flight_finish(bench) -> None:
