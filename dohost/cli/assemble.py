@@ -129,6 +129,7 @@ async def _listen(
             error_page=faces.error_page,
             local_api=api,
             new_context=host.new_context,
+            compresses_sockets=host.compresses_sockets,
         )
         try:
             return server, await server.start()

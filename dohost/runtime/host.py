@@ -305,6 +305,10 @@ class Host:
         primary = self._primary
         return contextvars.Context() if primary is None else primary.context.copy()
 
+    def compresses_sockets(self) -> bool:
+        """Tell whether WebSockets of the primary worker may be compressed, by its compatibility flags."""
+        return self._primary is not None and self._primary.compresses_sockets
+
     def keep(self, awaitable: Awaitable[object]) -> None:
         """Let background work of a stateless event run to its end."""
         future = asyncio.ensure_future(awaitable)

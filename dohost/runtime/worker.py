@@ -93,6 +93,7 @@ class Generation:
             since="2026-04-07",
             opposite="web_socket_manual_reply_to_close",
         )
+        self.compresses_sockets = self.has_flag("web_socket_compression", since="2023-08-15")
 
     def bind(
         self,

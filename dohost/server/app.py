@@ -95,13 +95,16 @@ class Server:
         error_page: ErrorPage | None = None,
         local_api: LocalApi | None = None,
         new_context: Callable[[], Context] = Context,
+        compresses_sockets: Callable[[], bool] = lambda: True,
     ) -> None:
         """Prepare a server; nothing listens yet. Raises: ValueError for a malformed proxy address.
 
-        `new_context` makes the context in which a request is answered.
+        `new_context` makes the context in which a request is answered. `compresses_sockets`: whether a
+        WebSocket's client may agree on compression now.
         """
         self._host_fetch = host_fetch
         self._new_context = new_context
+        self._compresses_sockets = compresses_sockets
         self._options = options
         self._clock = clock
         self._entropy = entropy or SystemEntropy()
@@ -140,6 +143,7 @@ class Server:
                 clock=self._clock,
                 trusted_proxies=self._trusted,
                 new_context=self._new_context,
+                compresses_sockets=self._compresses_sockets,
             )
         return self._listener
 

@@ -4,8 +4,9 @@ The reader takes bytes as they come and yields whole messages and control frames
 client to send raises `ProtocolError` with the close code that fits, after everything before it was
 yielded. A large frame is unmasked piece by piece as it arrives, so that no single read costs long.
 
-Two liberties, both Cloudflare's: a close code that the RFC has not assigned (1016 to 2999) is an ordinary
-one, and no extension is ever agreed on, so every reserved bit is an error.
+A liberty of Cloudflare's: a close code that the RFC has not assigned (1016 to 2999) is an ordinary one. The one
+extension is compression (`deflate`): where it was agreed on, the first reserved bit of a message's first
+frame says that the message is compressed. Every other reserved bit is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from struct import pack, unpack_from
 import msgspec
 from workers.websocket import is_close_code
 
+from dohost.server.deflate import Inflater, Unbounded, Undecodable, compressed_bytes_max
+
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+COMPRESSED = 0x40
 _CONTINUATION = 0
 _DATA = (_CONTINUATION, TEXT, BINARY)
 _CONTROLS = (CLOSE, PING, PONG)
@@ -52,13 +56,14 @@ Received = str | bytes | Control
 class _Partial:
     """A frame whose payload is not complete."""
 
-    __slots__ = ("is_final", "left", "mask", "opcode", "payload")
+    __slots__ = ("is_compressed", "is_final", "left", "mask", "opcode", "payload")
 
-    def __init__(self, opcode: int, size: int, mask: bytes, *, is_final: bool) -> None:
-        self.opcode = opcode
+    def __init__(self, first: int, size: int, mask: bytes) -> None:
+        self.opcode = first & _OPCODE
         self.left = size
         self.mask = mask
-        self.is_final = is_final
+        self.is_final = bool(first & _FIN)
+        self.is_compressed = bool(first & COMPRESSED)
         self.payload: bytes | bytearray = b""
 
     def take(self, data: bytes, start: int) -> int:
@@ -87,14 +92,17 @@ class FrameReader:
         "_bytes_max",
         "_decoder",
         "_fragments",
+        "_inflater",
+        "_inflates",
         "_message_bytes",
         "_opcode",
         "_partial",
         "_rest",
     )
 
-    def __init__(self, *, message_bytes_max: int) -> None:
+    def __init__(self, *, message_bytes_max: int, inflates: bool = False) -> None:
         self._bytes_max = message_bytes_max
+        self._inflates = inflates
         self._rest = b""
         self._partial: _Partial | None = None
         # Of the message whose fragments are under way: TEXT or BINARY, 0 between messages.
@@ -102,6 +110,7 @@ class FrameReader:
         self._fragments: list[str | bytes] | None = None
         self._message_bytes = 0
         self._decoder: codecs.IncrementalDecoder | None = None
+        self._inflater: Inflater | None = None
 
     def feed(self, data: bytes) -> Iterator[Received]:
         """Yield what `data` completes, in order. Raises: ProtocolError; nothing may be fed after it."""
@@ -133,7 +142,6 @@ class FrameReader:
             return None
         first, second = data[start], data[start + 1]
         opcode, length = first & _OPCODE, second & _LENGTH
-        is_final = bool(first & _FIN)
         self._check_head(first, second)
         position = start + 2
         if length == _LENGTH_16:
@@ -147,15 +155,18 @@ class FrameReader:
             (length,) = unpack_from("!Q", data, position)
             position += 8
         if opcode in _DATA:
-            self._check_size(length)
+            self._check_size(length, is_compressed=bool(first & COMPRESSED))
         if len(data) < position + _MASK_BYTES:
             return None
         mask = data[position : position + _MASK_BYTES]
-        return _Partial(opcode, length, mask, is_final=is_final), position + _MASK_BYTES
+        return _Partial(first, length, mask), position + _MASK_BYTES
 
     def _check_head(self, first: int, second: int) -> None:
         opcode = first & _OPCODE
-        if first & _RESERVED:
+        reserved = first & _RESERVED
+        if reserved and not (
+            self._inflates and reserved == COMPRESSED and opcode in (TEXT, BINARY)
+        ):
             raise ProtocolError(PROTOCOL_ERROR, "Received a frame with a reserved bit set")
         if opcode in _CONTROLS:
             if not first & _FIN:
@@ -171,42 +182,61 @@ class FrameReader:
         if not second & _MASKED:
             raise ProtocolError(PROTOCOL_ERROR, "Received unmasked frame")
 
-    def _check_size(self, length: int) -> None:
-        size = self._message_bytes + length
-        if size > self._bytes_max:
-            raise ProtocolError(TOO_LARGE, f"Message is too large: {size} > {self._bytes_max}")
+    def _check_size(self, length: int, *, is_compressed: bool) -> None:
+        if is_compressed or self._inflater is not None:
+            # What it unfolds to is bounded when it does.
+            if length > compressed_bytes_max(self._bytes_max):
+                raise self._too_large(f"{length}, compressed,")
+        elif self._message_bytes + length > self._bytes_max:
+            raise self._too_large(f"{self._message_bytes + length}")
+
+    def _too_large(self, size: str) -> ProtocolError:
+        return ProtocolError(TOO_LARGE, f"Message is too large: {size} > {self._bytes_max}")
 
     def _completed(self, frame: _Partial) -> Received | None:
         """Return what a complete frame completes: a message, a control frame, or nothing yet."""
         if frame.opcode in _CONTROLS:
             return _control(frame.opcode, bytes(frame.payload))
         if frame.opcode != _CONTINUATION:
-            if frame.is_final:
+            if frame.is_final and not frame.is_compressed:
                 return _text(frame.payload) if frame.opcode == TEXT else bytes(frame.payload)
             self._opcode = frame.opcode
             self._fragments = []
             if frame.opcode == TEXT:
                 self._decoder = codecs.getincrementaldecoder("utf-8")()
+            if frame.is_compressed:
+                self._inflater = Inflater(bytes_max=self._bytes_max)
         return self._fragment(frame)
 
     def _fragment(self, frame: _Partial) -> str | bytes | None:
         fragments = self._fragments
         assert fragments is not None, "a first fragment made it"
-        self._message_bytes += len(frame.payload)
+        payload = self._unfolded(frame)
+        self._message_bytes += len(payload)
         if self._decoder is None:
-            fragments.append(bytes(frame.payload))
+            fragments.append(bytes(payload))
         else:
             # Each fragment is checked as it comes: text that can't become valid ends the connection early.
             try:
-                fragments.append(self._decoder.decode(frame.payload, frame.is_final))
+                fragments.append(self._decoder.decode(payload, frame.is_final))
             except UnicodeDecodeError as error:
                 raise ProtocolError(INVALID_TEXT, "Received text that is not UTF-8") from error
         if not frame.is_final:
             return None
         is_text = self._opcode == TEXT
         self._opcode = self._message_bytes = 0
-        self._fragments = self._decoder = None
+        self._fragments = self._decoder = self._inflater = None
         return "".join(fragments) if is_text else b"".join(fragments)  # type: ignore[arg-type] # of one kind
+
+    def _unfolded(self, frame: _Partial) -> bytes | bytearray:
+        if self._inflater is None:
+            return frame.payload
+        try:
+            return self._inflater.inflate(frame.payload, is_final=frame.is_final)
+        except Undecodable as error:
+            raise ProtocolError(PROTOCOL_ERROR, "Invalid compressed data") from error
+        except Unbounded as error:
+            raise self._too_large(f"more than {self._bytes_max}") from error
 
 
 def encode_frame(opcode: int, payload: bytes) -> bytes:
@@ -215,7 +245,7 @@ def encode_frame(opcode: int, payload: bytes) -> bytes:
 
 
 def encode_head(opcode: int, size: int) -> bytes:
-    """Return what goes before a payload of `size` bytes."""
+    """Return what goes before a payload of `size` bytes; `opcode` may have the bit `COMPRESSED`."""
     first = _FIN | opcode
     if size < _LENGTH_16:
         return pack("!BB", first, size)

@@ -38,6 +38,7 @@ class Listener(web.Server):
         clock: Clock,
         trusted_proxies: tuple[Network, ...],
         new_context: Callable[[], Context],
+        compresses_sockets: Callable[[], bool],
     ) -> None:
         super().__init__(
             cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", handler),
@@ -45,6 +46,7 @@ class Listener(web.Server):
         )
         self.handle = handler
         self.new_context = new_context
+        self.compresses_sockets = compresses_sockets
         self.batch = Batch(self._loop)
         self.limits = limits
         self.clock = clock

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 
 from workers.socket_end import ABNORMAL, NO_STATUS, Close, End, Failed, Frame
 
+from dohost.server.deflate import Agreement, compressed
 from dohost.server.frames import (
     BINARY,
     CLOSE,
+    COMPRESSED,
     PING,
     PONG,
     TEXT,
@@ -58,16 +60,24 @@ class WebSocketConnection(asyncio.Protocol):
         "_reader",
         "_stalled_bytes",
         "_transport",
+        "_window_bits",
         "client_ip",
         "is_pinged",
         "is_reading_paused",
         "touched_s",
     )
 
-    def __init__(self, listener: Listener, client_ip: str) -> None:
+    def __init__(
+        self, listener: Listener, client_ip: str, compression: Agreement | None = None
+    ) -> None:
         self._listener = listener
         self.client_ip = client_ip
-        self._reader = FrameReader(message_bytes_max=listener.limits.websocket_message_bytes_max)
+        self._reader = FrameReader(
+            message_bytes_max=listener.limits.websocket_message_bytes_max,
+            inflates=compression is not None,
+        )
+        # 0 without an agreement to compress.
+        self._window_bits = 0 if compression is None else compression.window_bits
         self._transport: asyncio.Transport | None = None
         self._end: End | None = None
         # Until the handshake is written, what the program says waits.
@@ -194,6 +204,10 @@ class WebSocketConnection(asyncio.Protocol):
     def _send(self, opcode: int, payload: bytes) -> None:
         if self._is_close_sent:
             return
+        if self._window_bits:
+            shorter = compressed(payload, self._window_bits)
+            if shorter is not None:
+                opcode, payload = opcode | COMPRESSED, shorter
         if len(payload) <= _JOINED_BYTES_MAX:
             self._write(encode_frame(opcode, payload))
         else:

@@ -18,6 +18,7 @@ from workers.socket_end import Frame
 from workers.websocket import WebSocket
 
 from dohost.server.answers import encode_head
+from dohost.server.deflate import Agreement, agree
 from dohost.server.exchange import ClientGone, Exchange
 from dohost.server.problems import Problem
 from dohost.server.websocket_connection import WebSocketConnection
@@ -46,8 +47,12 @@ def upgrade(exchange: Exchange, response: FetchResponse) -> Problem | None:
     if connection.transport is None:
         _refuse(socket)
         raise ClientGone("the client left during the upgrade")
-    head = _encode_handshake(exchange, response.raw_header_items())
-    client = WebSocketConnection(connection.listener, connection.client_ip)
+    items = tuple(response.raw_header_items())
+    compression = (
+        _compression(exchange, items) if connection.listener.compresses_sockets() else None
+    )
+    head = _encode_handshake(exchange, items, compression)
+    client = WebSocketConnection(connection.listener, connection.client_ip, compression)
     end = socket.couple(client, client)
     transport, tail = connection.hand_over(client)
     exchange.has_answered = True
@@ -100,7 +105,17 @@ def _problem_of(message: RawRequestMessage) -> Problem | None:
     return None
 
 
-def _encode_handshake(exchange: Exchange, items: Iterable[tuple[str, str]]) -> bytes:
+def _compression(exchange: Exchange, items: Iterable[tuple[str, str]]) -> Agreement | None:
+    """Return what is agreed on; a program that names extensions itself must have named this one."""
+    named = [value for name, value in items if name.lower() == "sec-websocket-extensions"]
+    if named and agree(named) is None:
+        return None
+    return agree(exchange.message.headers.getall("Sec-WebSocket-Extensions", ()))
+
+
+def _encode_handshake(
+    exchange: Exchange, items: Iterable[tuple[str, str]], compression: Agreement | None
+) -> bytes:
     headers = exchange.message.headers
     offered = [
         name.strip()
@@ -120,6 +135,8 @@ def _encode_handshake(exchange: Exchange, items: Iterable[tuple[str, str]]) -> b
         f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
         f"{exchange.connection.listener.date.line()}"
     )
+    if compression is not None:
+        own_lines += f"Sec-WebSocket-Extensions: {compression.field}\r\n"
     return encode_head(101, fields, reason="", own_lines=own_lines)
 
 

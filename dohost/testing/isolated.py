@@ -385,7 +385,12 @@ class IsolatedHost:
 
         options = ServerOptions(port=0, dev=True)
         return Server(
-            self._host.fetch, options, clock=self.clock, log=self._log, entropy=self.entropy
+            self._host.fetch,
+            options,
+            clock=self.clock,
+            log=self._log,
+            entropy=self.entropy,
+            compresses_sockets=self._host.compresses_sockets,
         )
 
     def _live(self) -> list[Actor]:

@@ -251,3 +251,29 @@ async def test_C1_a_call_to_a_handler_is_refused(wire) -> None:
     await wire.serve(CHATTY)
     with pytest.raises(JsException, match="reserved method"):
         await wire.room_stub().webSocketMessage(None, "x")
+
+
+@pytest.mark.parametrize(
+    ("options", "is_compressed"),
+    [
+        ({"compatibility_date": "2023-08-14"}, False),
+        ({"compatibility_date": "2023-08-15"}, True),
+        ({"compatibility_flags": frozenset({"no_web_socket_compression"})}, False),
+        (
+            {
+                "compatibility_date": "2023-08-14",
+                "compatibility_flags": frozenset({"web_socket_compression"}),
+            },
+            True,
+        ),
+    ],
+)
+async def test_messages_are_compressed_by_the_compatibility_flag(
+    wire, options: dict[str, object], *, is_compressed: bool
+) -> None:
+    await wire.serve(CHATTY, **options)
+    client = await wire.connect(compress=15)
+    assert bool(client.compress) == is_compressed
+    for text in ("short", "long " * 1000):
+        await client.send_str(text)
+        assert await client.receive_str() == text

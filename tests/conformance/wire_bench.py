@@ -77,7 +77,11 @@ class WireBench(Bench):
         """Run a worker and listen."""
         await self.run(worker)
         server = Server(
-            self.host.fetch, ServerOptions(port=0), clock=self.clock, log=Log(self.events.append)
+            self.host.fetch,
+            ServerOptions(port=0),
+            clock=self.clock,
+            log=Log(self.events.append),
+            compresses_sockets=self.host.compresses_sockets,
         )
         self._server = server
         self.url = await server.start()

@@ -142,7 +142,11 @@ async def serving(
 ) -> AsyncIterator[Loopback]:
     """Run a server on a free port; `options` go to Server or ServerOptions."""
     clock = ManualClock()
-    ours = {key: options.pop(key) for key in ("error_page", "local_api") if key in options}
+    ours = {
+        key: options.pop(key)
+        for key in ("error_page", "local_api", "compresses_sockets")
+        if key in options
+    }
     loopback: Loopback
     server = Server(
         program,

@@ -131,6 +131,39 @@ def test_no_bytes_make_the_reader_fail_but_by_its_own_error(noise: bytes) -> Non
             assert isinstance(received, (str, bytes, Control))
 
 
+def test_every_close_code_up_to_5000_is_taken_or_refused_as_the_rfc_says() -> None:
+    """Unassigned codes from 1016 to 2999 are ordinary ones on Cloudflare; 1015 is never on the wire."""
+    allowed = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(1016, 5000)}
+    for code in range(5001):
+        (found,) = outcome([close(code)])
+        if code in allowed:
+            assert found == Control(CLOSE, b"", code, "")
+        else:
+            assert found == (1002, f"Received close code {code}, which may not be sent")
+
+
+async def test_a_client_that_ends_its_sending_gets_what_it_asked_for_before() -> None:
+    async with serving(echo) as server:
+        client = await connected(server)
+        await client.write(frame(TEXT, b"last words") + frame(PING, b"p"))
+        client.writer.write_eof()
+        assert await receive(client) == (TEXT, b"last words")
+        assert await receive(client) == (PONG, b"p")
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+async def test_a_client_that_ends_its_sending_in_a_frame_is_gone(cut: int) -> None:
+    async with serving(echo) as server:
+        client = await connected(server)
+        await client.write(frame(TEXT, b"hi")[:cut])
+        client.writer.write_eof()
+        assert await client.is_closed()
+        other = await connected(server)
+        await other.write(frame(TEXT, b"healthy"))
+        assert await receive(other) == (TEXT, b"healthy")
+
+
 HANDSHAKES = {
     "well-formed": (HANDSHAKE, 101),
     "tokens in any case": (
@@ -171,13 +204,13 @@ async def test_handshake(name: str) -> None:
         assert answer["sec-websocket-extensions"] is None
 
 
-async def test_extensions_and_foreign_protocols_are_not_agreed_on() -> None:
+async def test_foreign_extensions_and_protocols_are_not_agreed_on() -> None:
     async def program(request: Request) -> Response:
         client, server = WebSocketPair()
         Echo(server)
         headers = {
             "sec-websocket-protocol": "chat",
-            "sec-websocket-extensions": "permessage-deflate",
+            "sec-websocket-extensions": "x-foreign",
         }
         return Response(None, 101, headers=headers, web_socket=client)
 

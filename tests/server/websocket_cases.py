@@ -120,6 +120,16 @@ def controls() -> Iterator[Case]:
     for size in (0, 1, 124, 125):
         payload = bytes(range(size))
         yield Case(f"ping of {size}", frame(PING, payload), ((PONG, payload),))
+    for size in (126, 65_535, 65_536, (1 << 64) - 1):
+        head = pack("!BBH", 0x89, 0xFE, size) if size < 65_536 else pack("!BBQ", 0x89, 0xFF, size)
+        yield Case(f"head of a ping of {size}", head, (LONG_CONTROL,))
+    yield Case(
+        "a flood of pings in the middle of a message",
+        frame(TEXT, b"a", fin=False)
+        + b"".join(frame(PING, b"%d" % number) for number in range(2000))
+        + frame(CONTINUATION, b"b"),
+        (*((PONG, b"%d" % number) for number in range(2000)), (TEXT, b"ab")),
+    )
     yield Case("ping of 126", frame(PING, b"x" * 126), (LONG_CONTROL,))
     yield Case("pong of 126", frame(PONG, b"x" * 126), (LONG_CONTROL,))
     yield Case("close of 126", frame(CLOSE, b"\x03\xe8" + b"x" * 124), (LONG_CONTROL,))
@@ -238,6 +248,10 @@ def texts() -> Iterator[Case]:
         + frame(CONTINUATION),
         ((TEXT, "κόσμε".encode()),),
     )
+    every_width = "a é € 𝄞 \0 \uffff".encode()
+    for cut in range(len(every_width) + 1):
+        split = frame(TEXT, every_width[:cut], fin=False) + frame(CONTINUATION, every_width[cut:])
+        yield Case(f"text cut at byte {cut}", split, ((TEXT, every_width),))
     # Told as soon as it can't become valid, long before the message ends.
     yield Case("bad text in a first fragment", frame(TEXT, b"a\xffb", fin=False), (NOT_UTF8,))
     parts = frame(TEXT, b"good", fin=False) + frame(CONTINUATION, b"\xff", fin=False)

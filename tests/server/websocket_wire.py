@@ -46,16 +46,22 @@ def close(code: int | None = None, reason: bytes = b"") -> bytes:
 
 
 async def receive(client: Client) -> tuple[int, bytes]:
-    """Read one frame of the server, which must be whole and unmasked."""
+    """Read one frame of the server, which must be whole, unmasked and uncompressed."""
+    first, payload = await receive_first(client)
+    assert first & 0xF0 == 0x80
+    return first & 15, payload
+
+
+async def receive_first(client: Client) -> tuple[int, bytes]:
+    """Read one frame of the server: its first byte and its payload."""
     async with asyncio.timeout(10):
         first, size = await client.reader.readexactly(2)
-        assert first & 0xF0 == 0x80
         assert size < 128
         if size == 126:
             (size,) = unpack("!H", await client.reader.readexactly(2))
         elif size == 127:
             (size,) = unpack("!Q", await client.reader.readexactly(8))
-        return first & 15, await client.reader.readexactly(size)
+        return first, await client.reader.readexactly(size)
 
 
 async def connected(server, path: bytes = b"/ws") -> Client:

@@ -7,6 +7,7 @@ import contextlib
 import resource
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ BYTES_EACH_MAX = 20 * 1024
 P99_MAX_S = 0.020
 SERVER = Path(__file__).with_name("socket_crowd.py")
 FRAME = b"\x81\x82\0\0\0\0hi"
+_COMPRESSOR = zlib.compressobj(wbits=-15)
+_PAYLOAD = (_COMPRESSOR.compress(b"hello " * 40) + _COMPRESSOR.flush(zlib.Z_SYNC_FLUSH))[:-4]
+COMPRESSED_FRAME = bytes((0xC1, 0x80 | len(_PAYLOAD), 0, 0, 0, 0)) + _PAYLOAD
 
 
 def rss_bytes(pid: int) -> int:
@@ -43,10 +47,17 @@ class Crowd:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1024)
         writer.write(
             f"GET /{room} HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n".encode()
         )
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"Sec-WebSocket-Extensions: permessage-deflate" in head
+        # A compressed message goes both ways before the socket sleeps.
+        writer.write(COMPRESSED_FRAME)
+        first, size = await reader.readexactly(2)
+        assert first == 0xC1
+        await reader.readexactly(size)
         return reader, writer
 
     async def get(self, path: str) -> str:
