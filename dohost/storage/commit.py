@@ -235,7 +235,8 @@ class CommitLine:
         batch, self._open = self._open, None
         if batch is not None and batch.is_in_log:
             # An earlier commit of the batch did succeed, so its writes can't be called undone.
-            failure = StorageFailure(str(error), outcome="unknown")
+            message = error.message if isinstance(error, JsException) else str(error)
+            failure = StorageFailure(message, outcome="unknown")
             failure.__cause__, error = error, failure
         self._participant.commit_failed(error)
         if batch is not None:

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future
 import pytest
 
 from dohost.clock import ManualClock
-from dohost.errors import StorageFailure
+from dohost.errors import JsException, StorageFailure
 from dohost.storage.commit import CommitLine, Committer
 
 
@@ -228,10 +228,10 @@ async def test_a_commit_that_fails_after_one_of_its_batch_did_not_is_of_unknown_
     await ticks()
     assert line.is_in_log
     assert line.wrote() is batch
-    file.commit_error = StorageFailure("full", outcome="not-applied")
+    file.commit_error = JsException("full")
     await ticks()
     assert isinstance(batch.error, StorageFailure)
-    assert batch.error.outcome == "unknown"
+    assert (batch.error.outcome, str(batch.error)) == ("unknown", "full")
     executor.run()
     await ticks()
 

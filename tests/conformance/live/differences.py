@@ -82,14 +82,8 @@ def _is_function(operation: Operation, theirs: Encoded, ours: Encoded) -> bool:
 
 def _is_internal_table(operation: Operation, theirs: Encoded, ours: Encoded) -> bool:
     text = text_of(operation).lower()
-    return (
-        ("_cf_" in text and is_error(theirs) and is_error(ours))
-        or "pragma optimize" in text
-        or (
-            # What `PRAGMA optimize(-1)` would do, read from a cursor.
-            operation[0] == "read" and "_cf_" in json.dumps(ours)
-        )
-    )
+    is_refusal = "_cf_" in text and is_error(theirs) and is_error(ours)
+    return is_refusal or "pragma optimize" in text
 
 
 def _is_remote_flag(operation: Operation, theirs: Encoded, ours: Encoded) -> bool:
