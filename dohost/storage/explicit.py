@@ -97,7 +97,7 @@ class DurableObjectTransaction:
         if transactions.explicit_depth > self._level:
             raise JsException(NESTED_RUNNING)
         transactions.go_back(self._savepoint)
-        self.is_rolled_back = True
+        self.is_rolled_back = self._savepoint.is_rolled_back = True
 
     def _checked(self, operation: str, options: object = None) -> DurableObjectStorage:
         if options is not None and options is not UNDEFINED:

@@ -2,7 +2,8 @@
 
 apsw shows each statement of a text before it runs (`_Execution.trace`): there the rules about several
 statements and about bindings are enforced, and the transaction is opened before the first statement that
-writes. Statements that write run to their end inside `exec` (an unfinished one would make COMMIT
+writes. A text that was seen to be one statement that only reads needs no second look: it runs as it is.
+Statements that write run to their end inside `exec` (an unfinished one would make COMMIT
 fail); reads stop at their first row and stay open until they are read or dropped, at most
 `CURSORS_MAX` of them, because each pins the write-ahead log.
 """
@@ -19,6 +20,7 @@ import apsw
 from workers.values import SAFE_INTEGER_MAX, JsBigInt
 
 from dohost.errors import JsException, JsTypeError
+from dohost.memo import Memo
 from dohost.storage.authorizer import PRAGMAS_OF_A_BOOLEAN, renames_to_internal
 from dohost.storage.coercion import text_of, well_formed
 from dohost.storage.connection import SQL_BYTES_MAX, Row
@@ -51,13 +53,20 @@ BOOLEAN_BOUND = "A bool is bound as the text 'true' or 'false', as on Cloudflare
 _WHITESPACE = " \t\n\r\v\f"
 _BINDINGS_MAX = 100
 
+_BLANK = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_PRAGMA = re.compile(rf"{_BLANK}(?:explain\b.*)?pragma\b", re.IGNORECASE | re.DOTALL)
 _PRAGMA_SET = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*pragma\s+(?:main\s*\.\s*)?(\w+)\s*[=(]", re.IGNORECASE | re.DOTALL
+    rf"{_BLANK}pragma\s+(?:main\s*\.\s*)?(\w+)\s*[=(]", re.IGNORECASE | re.DOTALL
 )
 # SQLite passes over a statement without text between two semicolons.
 _EMPTY_END = re.compile(r";\s*;$")
 _UPDATE_OR_DELETE = re.compile(r"\s*(?:update|delete)\b", re.IGNORECASE)
 _NEAR_LIMIT = re.compile(r'near "(?:limit|order)"', re.IGNORECASE)
+
+# Texts that are one statement that only reads, and how many parameters they have, plus one. What SQLite
+# says of that follows from the text alone, whatever tables there are.
+_READS: Memo[int] = Memo(entries_max=1_024)
+_READ_CHARS_MAX = 4_096
 
 Binding = str | bytes | float | None
 
@@ -102,13 +111,18 @@ class SqlStorage:
             warnings.warn(BOOLEAN_BOUND, stacklevel=2)
         execution = _Execution(self._database, self._transactions, text, bound)
         try:
-            cursor = execution.run()
+            if _READS.get(text) == len(bound) + 1:
+                cursor = execution.read()
+            else:
+                cursor = execution.run()
+                if text[-1:] == ";" and _EMPTY_END.search(text) is not None:
+                    raise JsException(NO_STATEMENT)
+                if execution.is_one_read and len(text) <= _READ_CHARS_MAX:
+                    _READS.put(text, len(bound) + 1)
         except apsw.Error as error:
             raise self._failure(error, execution) from error
         except UnicodeDecodeError as error:
             raise JsException(NOT_UTF8) from error
-        if text[-1:] == ";" and _EMPTY_END.search(text) is not None:
-            raise JsException(NO_STATEMENT)
         if cursor.is_live:
             self._track(cursor)
         return cursor
@@ -187,6 +201,30 @@ class _Execution:
     def is_too_long(self) -> bool:
         """Whether that text is longer than SQLite may compile."""
         return len(self.rest.encode()) > SQL_BYTES_MAX
+
+    @property
+    def is_one_read(self) -> bool:
+        """Whether what ran was one statement that reads, and no PRAGMA: some of those change something."""
+        return (
+            self._is_readonly
+            and self._statement == self._text
+            and _PRAGMA.match(self._text) is None
+        )
+
+    def read(self) -> SqlStorageCursor:
+        """Run a text of which `is_one_read` was said. Raises: apsw.Error, JsException."""
+        database = self._database
+        authorizer = database.authorizer
+        cursor = database.user_connection().cursor()
+        self._statement = self._text
+        authorizer.is_user = True
+        try:
+            cursor.execute(self._text, self._bindings)
+            first = next(cursor, None)
+            names = self._column_names(cursor, first)
+        finally:
+            authorizer.is_user = False
+        return SqlStorageCursor.live(database, cursor, names, first)
 
     def run(self) -> SqlStorageCursor:
         """Run all statements. Raises: apsw.Error, JsException."""

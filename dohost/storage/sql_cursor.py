@@ -8,6 +8,7 @@ come out as `memoryview`. `raw()` shares the position of its cursor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import apsw
 from workers.values import SAFE_INTEGER_MAX, JsDict
@@ -15,6 +16,8 @@ from workers.values import SAFE_INTEGER_MAX, JsDict
 from dohost.errors import JsException
 from dohost.storage.connection import Row, SQLiteValue
 from dohost.storage.database import Database
+
+Read = TypeVar("Read")
 
 NO_RESULTS = "Expected exactly one result from SQL query, but got no results."
 NOT_UTF8 = "A text in the result is not UTF-8; read it as a BLOB: CAST(… AS BLOB)."
@@ -121,21 +124,49 @@ class SqlStorageCursor:
             self._end()
 
     def _take(self) -> Row | None:
-        if self._closed_because is not None:
-            raise JsException(self._closed_because)
-        row = self._following
+        row = self._take_first()
         if row is not None:
             self._following = next(self._rows, None) if self._live is None else self._step()
         return row
 
     def _step(self) -> Row | None:
-        assert self._live is not None, "only a running statement has steps"
+        live = self._live
+        assert live is not None, "only a running statement has steps"
+        row = self._read(lambda: next(live, None))
+        if row is None:
+            self._end()
+        else:
+            self.rowsRead += 1
+        return row
+
+    def _take_all(self) -> list[Row]:
+        first = self._take_first()
+        if first is None:
+            return []
+        if self._live is None:
+            rows = [first, *self._rows]
+        else:
+            # No code of the user's runs between two of these rows.
+            rows = [first, *self._read(self._live.fetchall)]
+            self.rowsRead += len(rows) - 1
+        self._end()
+        return rows
+
+    def _take_first(self) -> Row | None:
+        """Return the row that is at hand, and have none at hand."""
+        if self._closed_because is not None:
+            raise JsException(self._closed_because)
+        row, self._following = self._following, None
+        return row
+
+    def _read(self, read: Callable[[], Read]) -> Read:
+        """Let SQLite go on with a running statement; if it fails, that is the cursor's end."""
         if self.check_access is not None:
             self.check_access()
         authorizer = self._database.authorizer
         authorizer.is_user = True  # SQLite may compile the statement again in any step
         try:
-            row = next(self._live, None)
+            return read()
         except apsw.Error as error:
             authorizer.is_user = False
             self._end()
@@ -145,17 +176,6 @@ class SqlStorageCursor:
             raise JsException(NOT_UTF8) from error
         finally:
             authorizer.is_user = False
-        if row is None:
-            self._end()
-        else:
-            self.rowsRead += 1
-        return row
-
-    def _take_all(self) -> list[Row]:
-        rows = []
-        while (row := self._take()) is not None:
-            rows.append(row)
-        return rows
 
     def _end(self) -> None:
         self._following = None

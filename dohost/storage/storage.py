@@ -168,13 +168,14 @@ class DurableObjectStorage:
         """Discard the open transaction and delete everything that the object has stored."""
         self._host.check_access()
         check_options(options, OWNER, "deleteAll")
-        if self.transactions.depth:
+        if self.transactions.is_open:
             raise JsException(DELETE_ALL_IN_TRANSACTION)
         if not self._database.exists:
             return NOTHING
         due_ms = self._metadata.due_ms()
         self.sql.close_cursors()
         self._sync_kv.close_iterator()
+        self.transactions.forget_in_database()
         self._database.delete_contents()
         self._host.wrote(True)
         if self.delete_all_deletes_alarm:

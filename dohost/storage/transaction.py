@@ -55,13 +55,15 @@ class StorageHost(Protocol):
 class Savepoint:
     """A point to which the open transaction can go back; it costs nothing until the first write."""
 
-    __slots__ = ("is_confirmed", "is_started", "name", "run")
+    __slots__ = ("is_confirmed", "is_rolled_back", "is_started", "name", "run")
 
     def __init__(self, name: str, run: Run, *, is_confirmed: bool) -> None:
         self.name = name
         self.is_confirmed = is_confirmed
         self.run = run
         self.is_started = False
+        # Of a transaction that user code rolled back: what it writes now is not part of it.
+        self.is_rolled_back = False
 
 
 class Transactions:
@@ -79,6 +81,16 @@ class Transactions:
     def depth(self) -> int:
         """How many savepoints the caller is in."""
         return len(self._savepoints)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the caller is in a transaction that can still be undone."""
+        return not all(savepoint.is_rolled_back for savepoint in self._savepoints)
+
+    def forget_in_database(self) -> None:
+        """Note that SQLite has no savepoints any more: its transaction is rolled back as a whole."""
+        for savepoint in self._savepoints:
+            savepoint.is_started = False
 
     def before_write(self, *, confirmed: bool = True) -> None:
         """Open the implicit transaction if none is open, and see to its commit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -185,6 +186,27 @@ async def test_delete_all_is_refused_in_transactions(bench: StorageBench) -> Non
     await bench.storage.transaction(work)
     with pytest.raises(JsException, match=message):
         bench.storage.transactionSync(bench.storage.deleteAll)
+
+
+@pytest.mark.parametrize("ending", ["returns", "raises"])
+async def test_delete_all_is_not_refused_in_one_that_was_rolled_back(
+    bench: StorageBench, ending: str
+) -> None:
+    bench.storage.put("before", 1)
+    bench.end_turn()
+
+    async def work(txn: DurableObjectTransaction) -> None:
+        await txn.put("undone", 1)
+        txn.rollback()
+        await bench.storage.deleteAll()
+        await bench.storage.put("after", 1)
+        if ending == "raises":
+            raise ValueError
+
+    with contextlib.suppress(ValueError):
+        await bench.storage.transaction(work)
+    bench.end_turn()
+    assert dict(await bench.storage.list()) == {"after": 1}
 
 
 async def test_a_cancelled_transaction_undoes_its_writes(bench: StorageBench) -> None:

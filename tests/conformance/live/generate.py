@@ -27,8 +27,8 @@ def scenario(seed: int, number: int) -> Scenario:
             operations.extend(_some(random, topics, depth=2) for _ in range(random.randrange(2, 8)))
     if random.random() < 0.05:
         chosen = random.choice(events)
-        if any(operation[0] == "transaction" for operation in chosen):
-            # What `transaction` wrote is committed at its end there, and at the turn's end here.
+        if any(operation[0] == "transaction" or "deleteAll" in operation for operation in chosen):
+            # What `transaction` and `deleteAll` do is committed at once there, at the turn's end here.
             chosen.append(["turn"])
         chosen.append(["abort", "planned"])
     return result
