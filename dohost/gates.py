@@ -228,27 +228,51 @@ class Batch:
 class OutputGate:
     """Names the batch that whatever leaves the object now has to wait for."""
 
-    __slots__ = ("_latest", "broken")
+    __slots__ = ("_beside", "_latest", "broken")
 
     def __init__(self) -> None:
         self._latest: Batch | None = None
+        self._beside: list[Batch] = []
         self.broken: BaseException | None = None
 
     def lock(self, batch: Batch) -> None:
         """Make outputs from now on wait for `batch`, which holds a confirmed write."""
         self._latest = batch
 
+    def lock_beside(self, batch: Batch) -> None:
+        """Make outputs wait for `batch` as well, which is no commit of this object's own file."""
+        self._beside.append(batch)
+
     def barrier(self) -> Batch | None:
         """Return the batch to wait for, or None if everything confirmed so far is durable."""
         latest = self._latest
         if latest is not None and latest.is_done and latest.error is None:
             self._latest = latest = None
-        return latest
+        return self._with_beside(latest) if self._beside else latest
+
+    def _with_beside(self, latest: Batch | None) -> Batch | None:
+        """Return what is done when `latest` and all beside it are, and fails with the first that fails."""
+        self._beside = [batch for batch in self._beside if not batch.is_done]
+        if not self._beside:
+            return latest
+        every = [*self._beside] if latest is None else [latest, *self._beside]
+        both, left = Batch(), len(every)
+
+        def done(error: BaseException | None) -> None:
+            nonlocal left
+            left -= 1
+            if error is not None or not left:
+                both.finish(error)
+
+        for batch in every:
+            batch.add_callback(done)
+        return both
 
     def break_with(self, error: BaseException) -> None:
         """Let nothing leave any more: every later output is answered with the first error."""
         if self.broken is None:
             self.broken = error
+            self._beside = []
             failed = Batch()
             failed.finish(error)
             self._latest = failed

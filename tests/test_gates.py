@@ -193,3 +193,38 @@ def test_a_broken_output_gate_answers_with_its_first_error() -> None:
     assert barrier is not None
     barrier.add_callback(seen.append)
     assert [str(error) for error in seen] == ["first"]
+
+
+def test_outputs_wait_for_what_lies_beside_the_commits_too() -> None:
+    gate, seen = OutputGate(), []
+    before, beside, after = Batch(), Batch(), Batch()
+    gate.lock(before)
+    gate.lock_beside(beside)
+    first = gate.barrier()
+    gate.lock(after)
+    second = gate.barrier()
+    assert first is not None
+    assert second is not None
+    first.add_callback(lambda error: seen.append("first"))
+    second.add_callback(lambda error: seen.append("second"))
+    before.finish(None)
+    after.finish(None)
+    assert seen == []
+    beside.finish(None)
+    assert seen == ["first", "second"]
+    assert gate.barrier() is None
+
+
+def test_what_fails_beside_the_commits_fails_the_outputs() -> None:
+    gate, error = OutputGate(), OSError("disk")
+    own, beside = Batch(), Batch()
+    gate.lock(own)
+    gate.lock_beside(beside)
+    barrier = gate.barrier()
+    assert barrier is not None
+    beside.finish(error)
+    assert barrier.error is error
+    gate.break_with(error)
+    broken = gate.barrier()
+    assert broken is not None
+    assert broken.error is error

@@ -24,6 +24,7 @@ from dohost.runtime.layout import LAYOUT_NAME
 from dohost.runtime.upkeep import Backup, BackupItem
 from dohost.storage.copies import Copied
 from dohost.storage.durable_file import write_durably
+from dohost.storage.facet_index import is_facet
 from dohost.storage.inspection import facts
 
 MANIFEST = "backup.json"
@@ -154,6 +155,7 @@ def _saved_in(directory: Path) -> list[_Saved]:
             name=facts(path).name,
         )
         for path in sorted(directory.glob("v3/do/*/*.sqlite"))
+        if not is_facet(path.stem)
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import msgspec
@@ -21,6 +22,7 @@ from dohost.runtime.inspection import ObjectInfo
 from dohost.runtime.layout import read_layout
 from dohost.runtime.lock import holder
 from dohost.storage.connection import sqlite_version
+from dohost.storage.facet_index import facet_files
 from dohost.storage.inspection import Verdict
 
 DESCRIPTORS_MIN = 4096
@@ -77,7 +79,8 @@ def _limits() -> Iterator[str]:
 
 def _damage(asked: Asked, objects: list[ObjectInfo]) -> Iterator[str]:
     for each in counted(objects, doing="Verifying"):
-        yield from asked.ask("verify", {"file": each.file}, Verdict).problems
+        for file in (Path(each.file), *facet_files(Path(each.file))):
+            yield from asked.ask("verify", {"file": str(file)}, Verdict).problems
 
 
 def _show(report: Report) -> None:

@@ -85,7 +85,10 @@ def remove(targets: tuple[str, ...], *, is_sure: bool, is_json: bool, project: P
 @json_option
 @project_options
 def export(target: str, *, file: Path, is_json: bool, project: Project) -> None:
-    """Copy the committed state of one object to FILE, an ordinary SQLite database."""
+    """Copy the committed state of one object to FILE, an ordinary SQLite database.
+
+    Its facets, if it has any, become files beside it.
+    """
     class_name, name = split_object(target)
     arguments = {"class_name": class_name, "name": name, "file": str(file.absolute())}
     with asking(project) as asked:
@@ -105,7 +108,10 @@ def export(target: str, *, file: Path, is_json: bool, project: Project) -> None:
 def import_file(
     file: Path, *, target: str, replaces: bool, is_json: bool, project: Project
 ) -> None:
-    """Make a SQLite database the content of one object; a replaced one keeps its history."""
+    """Make a SQLite database the content of one object; a replaced one keeps its history.
+
+    The facets of an exported object lie beside FILE and come with it.
+    """
     class_name, name = split_object(target)
     arguments = {
         "class_name": class_name,
@@ -139,6 +145,7 @@ def details_text(found: ObjectDetails) -> str:
         ("Alarm", "none" if info.alarm_ms is None else alarm_text(info.alarm_ms)),
         ("Last write", "unknown" if found.written_ms is None else alarm_text(found.written_ms)),
         ("Keys", str(found.keys)),
+        *((("Facets", str(info.facets)),) if info.facets else ()),
         *((f"Table {name}", f"{count} rows") for name, count in found.tables.items()),
     ]
     return columns_text(rows[0], rows[1:])

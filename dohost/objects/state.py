@@ -10,6 +10,7 @@ from workers.values import JsDict
 from workers.websocket import WebSocket, WebSocketRequestResponsePair
 
 from dohost.errors import JsException, JsTypeError
+from dohost.objects.facets import DurableObjectFacets, FacetsHost
 from dohost.objects.id import DurableObjectId
 from dohost.storage.storage import DurableObjectStorage
 
@@ -64,27 +65,20 @@ class StateHost(Protocol):
         """Return the object's sockets that outlive its instances."""
         ...
 
-
-class NoFacets:
-    """`ctx.facets`: child objects inside an object, which this host does not have."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        raise JsException("This Durable Object does not support creating facets.")
+    def facets_host(self) -> FacetsHost:
+        """Return the objects inside this one."""
+        ...
 
 
 class DurableObjectState:
     """One instance's `ctx`: its id, its storage, and its gates."""
 
-    __slots__ = ("_host", "exports", "facets", "id", "props", "storage")
+    __slots__ = ("_facets", "_host", "exports", "id", "props", "storage")
 
     def __init__(
         self,
         host: StateHost,
-        object_id: DurableObjectId,
+        object_id: DurableObjectId | str,
         storage: DurableObjectStorage,
         exports: object,
     ) -> None:
@@ -93,10 +87,17 @@ class DurableObjectState:
         self.storage = storage
         self.exports = exports
         self.props: Mapping[str, object] = JsDict()
-        self.facets = NoFacets()
+        self._facets: DurableObjectFacets | None = None
 
     def __repr__(self) -> str:
         return f"<DurableObjectState {self.id!r}>"
+
+    @property
+    def facets(self) -> DurableObjectFacets:
+        """Objects inside this one, with storage of their own. Raises: Quarantined."""
+        if self._facets is None:
+            self._facets = DurableObjectFacets(self._host.facets_host())
+        return self._facets
 
     def waitUntil(self, awaitable: Awaitable[object]) -> None:
         """Keep this instance in memory until `awaitable` is done; does not delay any answer."""

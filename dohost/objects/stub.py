@@ -37,6 +37,9 @@ class Fetcher(ByReference):
 
     __slots__ = ()
 
+    # Why it can't be passed to somebody else; None if it can.
+    _unpassable: str | None = None
+
     def fetch(self, resource: str | Request, **options: object) -> Awaitable[Response]:
         """Send a request to the `fetch` handler; what the handler raises is raised here."""
         raise AssertionError("each kind of fetcher sends requests its own way")

@@ -14,14 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from workers.context import current_ctx, current_sockets
 from workers.entrypoint import DurableObjectAbort
 from workers.socket_end import Close
 
-from dohost.errors import HostError, JsException, StorageFailure
+from dohost.errors import HostError, JsException
 from dohost.gates import Batch, InputGate, OutputGate
 from dohost.objects.id import DurableObjectId
 from dohost.objects.rpc import Reply, to_remote_error
@@ -29,6 +29,7 @@ from dohost.objects.state import DurableObjectState
 from dohost.runtime.aftermath import Aftermath
 from dohost.runtime.calls import RpcSink
 from dohost.runtime.catalog import ObjectKey
+from dohost.runtime.commits import Commits
 from dohost.runtime.cpu import CpuAccount, MeteredTurn
 from dohost.runtime.custom_task import NEUTRAL
 from dohost.runtime.hibernation import Hibernation
@@ -42,6 +43,7 @@ from dohost.storage.opening import open_object
 from dohost.storage.storage import DurableObjectStorage
 
 if TYPE_CHECKING:
+    from dohost.runtime.facets import Facets
     from dohost.runtime.registry import ObjectClass
 
 Result = TypeVar("Result")
@@ -55,10 +57,13 @@ ABORTED = "Application called abort() to reset Durable Object."
 class Actor:
     """One live instance."""
 
-    def __init__(self, object_class: ObjectClass, object_id: DurableObjectId) -> None:
+    def __init__(
+        self, object_class: ObjectClass, key: ObjectKey, shown_id: DurableObjectId | str
+    ) -> None:
+        """Open the object's file; `shown_id` is what its code is told. Raises: HostError."""
         parts = object_class.parts
         self.object_class = object_class
-        self.key = ObjectKey(object_class.unique_key, object_id.toString(), object_id.name)
+        self.key = key
         self.loop: asyncio.AbstractEventLoop = parts.loop
         self.nesting: Nesting = parts.nesting
         self.gate = InputGate(self._schedule)
@@ -79,12 +84,10 @@ class Actor:
         self._holds = 0
         self._on_reset: list[Callable[[BaseException], None]] = []
         self._thread_id = threading.get_ident()
-        # A new file is known to the catalog once it is durable, and not before.
-        self._must_record = object_class.is_unrecorded(self.key.object_id)
-        meta = ObjectMeta(
-            unique_key=object_class.unique_key, object_id=self.key.object_id, name=object_id.name
-        )
-        path = object_class.file_of(self.key.object_id)
+        # Made when somebody asks, for most objects have none.
+        self.facets: Facets | None = None
+        meta = ObjectMeta(unique_key=key.unique_key, object_id=key.object_id, name=key.name)
+        path = object_class.file_of(key.object_id)
         aftermath = object_class.aftermaths.of(self.key.object_id, path)
         if aftermath is not None:
             aftermath.deal_with(path)
@@ -95,7 +98,7 @@ class Actor:
         )
         if self.database.is_begun_anew:
             parts.log.event("object.unfinished", level="warn", object=repr(self), file=str(path))
-        self.line = CommitLine(parts.committer, self)
+        self.line = CommitLine(parts.committer, Commits(self))
         self.storage = DurableObjectStorage(
             self.database,
             self,
@@ -103,8 +106,9 @@ class Actor:
             sql_enabled=object_class.is_sql_enabled,
             has_alarm_handler=object_class.alarm is not None,
         )
+        self.storage.on_delete_all = self._delete_facets
         self.storage.delete_all_deletes_alarm = object_class.delete_all_deletes_alarm
-        self.state = DurableObjectState(self, object_id, self.storage, object_class.exports)
+        self.state = DurableObjectState(self, shown_id, self.storage, object_class.exports)
         self.context: contextvars.Context = object_class.context.copy()
         self.context.run(current_owner.set, self)
         self.context.run(current_ctx.set, self.state)
@@ -169,7 +173,11 @@ class Actor:
     def is_idle(self) -> bool:
         """Whether nothing would be lost but memory if this instance ended now."""
         return (
-            not self.turns and self._holds == 0 and self.line.is_clean and not self.gate.waiting()
+            not self.turns
+            and self._holds == 0
+            and self.line.is_clean
+            and not self.gate.waiting()
+            and (self.facets is None or self.facets.is_idle)
         )
 
     def evict_if_idle(self) -> bool:
@@ -182,6 +190,7 @@ class Actor:
         """End an instance that had no event since the last look and that only its own tasks keep."""
         was_used, self.is_used = self.is_used, False
         is_kept = self._holds or any(turn.sink is not None for turn in self.turns)
+        is_kept = is_kept or not (self.facets is None or self.facets.is_idle)
         if was_used or is_kept or self.broken is not None or not self.line.is_clean:
             return self.is_evicted
         self._evict()
@@ -191,6 +200,8 @@ class Actor:
 
     def _evict(self) -> None:
         self.is_evicted = True
+        if self.facets is not None:
+            self.facets.evict()
         if self in self.object_class.retiring:
             self.object_class.hang_up(self.key.object_id, CLOSED_FOR_UPDATE)
         else:
@@ -214,6 +225,8 @@ class Actor:
         self.gate.break_with(error)
         for turn in tuple(self.turns):
             turn.kill(error)
+        if self.facets is not None:
+            self.facets.end_all(error)
         for on_reset in tuple(self._on_reset):
             on_reset(error)
         last = self.line.latest()
@@ -288,7 +301,20 @@ class Actor:
 
     def hibernatable_sockets(self) -> Hibernation:
         """Return the object's sockets that outlive this instance."""
-        return self.object_class.hibernation(self.state.id)
+        key = self.key
+        return self.object_class.hibernation(DurableObjectId(key.object_id, name=key.name))
+
+    def facets_host(self) -> Facets:
+        """Return the objects inside this one. Raises: Quarantined if their index is damaged."""
+        if self.facets is None:
+            self.facets = self.object_class.parts.facets(self)
+        return self.facets
+
+    def family(self) -> Iterator[Actor]:
+        """Give this instance and the live ones of all facets below it."""
+        yield self
+        if self.facets is not None:
+            yield from self.facets.family()
 
     # What the storage calls -------------------------------------------------------------------
 
@@ -308,6 +334,9 @@ class Actor:
         if confirmed and not batch.is_confirmed:
             batch.is_confirmed = True
             self.output.lock(batch)
+
+    def _delete_facets(self) -> None:
+        self.facets_host().delete_all()
 
     def critical_section(
         self, callback: Callable[[], Awaitable[Result] | Result]
@@ -329,55 +358,6 @@ class Actor:
 
     def broke(self, error: BaseException) -> None:
         """A storage error ended the open transaction: nothing that depended on it may leave."""
-        self.reset(error)
-
-    # What the commit calls --------------------------------------------------------------------
-
-    def commit(self) -> asyncio.Future[None] | None:
-        """COMMIT; return what the catalog must make durable before the writes are acknowledged."""
-        parts = self.object_class.parts
-        if parts.faults is not None:
-            parts.faults.before_commit(self.key)
-        self.database.commit()
-        if self.database.created_now:
-            self._must_record = True
-        alarms = parts.alarms
-        is_changed, due_ms = self.storage.take_alarm_change()
-        if not is_changed and not alarms.is_behind(self.key.address, due_ms):
-            return None
-        batch = self.line.latest()
-        assert batch is not None, "a commit belongs to a batch"
-        return alarms.changed(self.key, due_ms, batch)
-
-    def sync(self) -> None:
-        """Block until what was committed is on the disk; in a thread or on the loop."""
-        self.database.sync()
-
-    @property
-    def is_sync_heavy(self) -> bool:
-        return self.database.created_now
-
-    @property
-    def is_held(self) -> bool:
-        # A batch without a transaction (an instance that begins with a sync) has nothing to hold.
-        return self.database.commits_held > 0 and self.database.in_transaction
-
-    def after_sync(self) -> asyncio.Future[None] | None:
-        """Follow up a durable commit: keep the log short, and have a new file recorded."""
-        parts = self.object_class.parts
-        if not self.is_evicted and self.broken is None:
-            parts.checkpointer.after_commit(self)
-        if not self._must_record:
-            return None
-        self._must_record = False
-        return self.object_class.record(self.key)
-
-    def commit_failed(self, error: BaseException) -> None:
-        """Reset: what this instance remembers is not what the file holds."""
-        if isinstance(error, StorageFailure) and error.outcome == "unknown":
-            is_new = self.database.created_now
-            aftermath = Aftermath.unfinished if is_new else Aftermath.sync_failed
-            self.object_class.aftermaths.note(self.key.object_id, aftermath)
         self.reset(error)
 
     def _schedule(self, callback: Callable[[], object]) -> None:

@@ -10,7 +10,8 @@ from dohost.objects.rpc import Reply
 from dohost.runtime.actor import Actor
 from dohost.runtime.alarms import AlarmEnd, AlarmInfo, AlarmOutcome
 from dohost.runtime.catalog import ObjectKey
-from dohost.runtime.registry import ObjectClass, Parts
+from dohost.runtime.parts import Parts
+from dohost.runtime.registry import ObjectClass
 
 NO_HANDLER = "Attempted to run a scheduled alarm without a handler, did you remember to export an alarm() function?"
 RUN_MAX_S = 15 * 60

@@ -43,7 +43,11 @@ SET_ALARM = (
 KNOWS_OBJECT = "SELECT 1 FROM objects WHERE unique_key = ? AND object_id = ?"
 CLEAR_ALARM = "DELETE FROM alarms WHERE unique_key = ? AND object_id = ?"
 
-FORGET_OBJECT = "DELETE FROM objects WHERE unique_key = ? AND object_id = ?"
+# A facet's id is its root's with a number behind it: a forgotten object's facets are forgotten, too.
+FORGET_OBJECT = (
+    "DELETE FROM objects WHERE unique_key = ?1 AND "
+    "(object_id = ?2 OR (object_id > ?2 || '.' AND object_id < ?2 || '/'))"
+)
 FORGET_OBJECTS = "DELETE FROM objects WHERE unique_key = ?"
 FORGET_ALARMS = "DELETE FROM alarms WHERE unique_key = ?"
 
@@ -135,17 +139,18 @@ class Catalog:
         return [(ObjectKey(row[0], row[1], row[2]), row[3]) for row in rows]
 
     async def objects(self, unique_key: str) -> list[ObjectKey]:
-        """Return the known objects of one namespace, by name and id."""
+        """Return the known objects of one namespace, by name and id; not their facets."""
         assert self._connection is not None, "the catalog is open"
         rows = await self._connection.execute_fetchall(
             "SELECT unique_key, object_id, name FROM objects WHERE unique_key = ? "
+            "AND instr(object_id, '.') = 0 "
             "ORDER BY name IS NULL, name, object_id",
             (unique_key,),
         )
         return [ObjectKey(row[0], row[1], row[2]) for row in rows]
 
     async def all_objects(self) -> list[ObjectKey]:
-        """Return every known object."""
+        """Return every known object and facet."""
         assert self._connection is not None, "the catalog is open"
         rows = await self._connection.execute_fetchall(
             "SELECT unique_key, object_id, name FROM objects"

@@ -8,7 +8,8 @@ from dohost.config import DurableObjectBinding, WorkerConfig
 from dohost.objects.namespace import DurableObjectNamespace
 from dohost.runtime.cpu import cpu_limit_s
 from dohost.runtime.layout import Layout
-from dohost.runtime.registry import Code, ObjectClass, Parts
+from dohost.runtime.parts import Code, Parts
+from dohost.runtime.registry import ObjectClass
 from dohost.runtime.worker import Generation
 
 

@@ -36,6 +36,7 @@ from dohost.runtime.cpu import CpuMeter
 from dohost.runtime.cuts import Cuts
 from dohost.runtime.descriptors import objects_allowed
 from dohost.runtime.eviction import Evictor
+from dohost.runtime.facets import Facets
 from dohost.runtime.faults import Faults
 from dohost.runtime.front import AssetsFront, Sites, read_sites
 from dohost.runtime.known_objects import MissingFiles, report_missing
@@ -43,7 +44,8 @@ from dohost.runtime.layout import read_layout, write_layout
 from dohost.runtime.lock import DataDirLock, LockInfo
 from dohost.runtime.migrations import Plan, has_objects, move_deleted, plan_migrations
 from dohost.runtime.outgoing import GatedFetcher, GatedOutlet
-from dohost.runtime.registry import ObjectClass, Parts
+from dohost.runtime.parts import Parts
+from dohost.runtime.registry import ObjectClass
 from dohost.runtime.schedules import Schedules
 from dohost.runtime.services import exports_of
 from dohost.runtime.tasks import make_task, spawn
@@ -141,6 +143,7 @@ class Host:
             checkpointer=checkpointer,
             evictor=self._evictor,
             cuts=Cuts(loop, checkpointer),
+            facets=Facets.of_root,
             catalog=catalog,
             alarms=alarms,
             executor=self._executor,

@@ -18,6 +18,7 @@ from dohost.errors import CallerError, JsException, Quarantined
 from dohost.objects.id import IdFactory
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.layout import read_layout
+from dohost.storage.facet_index import facet_files, is_facet
 from dohost.storage.history import history_path
 from dohost.storage.inspection import FileFacts, Table, details, facts, query
 from dohost.storage.integrity import check_files
@@ -27,7 +28,10 @@ _NOT_OBJECTS = frozenset({"metadata"})
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One object that has a file. `problem` is set when the file can't be trusted."""
+    """One object that has a file. `problem` is set when it, or a facet's, can't be trusted.
+
+    `size_bytes` is that of all its files; `facets`: how many facets have stored something.
+    """
 
     class_name: str
     object_id: str
@@ -37,6 +41,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     alarm_ms: int | None = None
     is_live: bool = False
     problem: str | None = None
+    facets: int = 0
 
 
 class ObjectDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +85,7 @@ class Inspector:
             self._info(name, unique_key, path)
             for name, unique_key in keys.items()
             for path in (self._directory / unique_key).glob("*.sqlite")
-            if path.stem not in _NOT_OBJECTS
+            if path.stem not in _NOT_OBJECTS and not is_facet(path.stem)
         ]
         return sorted(
             found, key=lambda item: (item.class_name, item.name is None, item.name, item.object_id)
@@ -157,21 +162,27 @@ class Inspector:
         return keys
 
     def _info(self, class_name: str, unique_key: str, path: Path) -> ObjectInfo:
+        found = FileFacts(name=None, alarm_ms=None)
+        facets: list[Path] = []
         problem = None
         try:
             check_files(path)
             found = facts(path)
+            facets = facet_files(path)
+            for facet in facets:
+                check_files(facet)
         except Quarantined as error:
-            found, problem = FileFacts(name=None, alarm_ms=None), str(error)
+            problem = str(error)
         return ObjectInfo(
             class_name=class_name,
             object_id=path.stem,
             name=found.name,
             file=str(path),
-            size_bytes=_size(path),
+            size_bytes=sum(map(_size, (path, *facets))),
             alarm_ms=found.alarm_ms,
             is_live=path.stem in self._live(unique_key),
             problem=problem,
+            facets=len(facets),
         )
 
 

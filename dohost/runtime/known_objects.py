@@ -31,13 +31,18 @@ class MissingFiles(StrEnum):
 
 
 def object_ids(directory: Path) -> set[str]:
-    """Return the ids of a namespace's objects that have a file; also of those with a lone log."""
+    """Return the ids of a namespace's objects and facets with a file, or with a lone log."""
     try:
         with os.scandir(directory) as entries:
             names = {entry.name for entry in entries}
     except FileNotFoundError:
         return set()
-    return {name.partition(".")[0] for name in names if name.endswith((".sqlite", ".sqlite-wal"))}
+    return {
+        name.removesuffix(suffix)
+        for name in names
+        for suffix in (".sqlite", ".sqlite-wal")
+        if name.endswith(suffix)
+    }
 
 
 def without_files(persist: Path, known: Iterable[ObjectKey]) -> list[ObjectKey]:

@@ -289,6 +289,8 @@ class _Passing:
             case PassedFetcher():
                 return value
             case Fetcher():
+                if value._unpassable is not None:
+                    raise DataCloneError(value._unpassable)
                 return PassedFetcher(value)
             case RpcTarget():
                 return self._export(self._duplicate(value))

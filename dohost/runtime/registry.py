@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import Executor
 from pathlib import Path
+from weakref import WeakValueDictionary
 
-import msgspec
 from workers import DurableObject, Request, Response, WorkerEntrypoint
 from workers.arguments import clone_all
 from workers.socket_end import Close
 
-from dohost.clock import Clock, Entropy
 from dohost.errors import (
     DataCloneError,
     DohostError,
@@ -40,24 +37,17 @@ from dohost.objects.state import DurableObjectState
 from dohost.objects.stub import DurableObjectStub
 from dohost.runtime.actor import CLOSED_FOR_UPDATE, CODE_UPDATED, Actor
 from dohost.runtime.aftermath import Aftermaths
-from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.calls import FetchCall, LendingCall, RpcCall
-from dohost.runtime.catalog import Catalog, ObjectKey
-from dohost.runtime.checkpoints import Checkpointer
-from dohost.runtime.cpu import CpuMeter
-from dohost.runtime.cuts import Cuts
-from dohost.runtime.eviction import Evictor
-from dohost.runtime.faults import Faults
+from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.handlers import Handler, handler_of
 from dohost.runtime.hibernation import Hibernation
 from dohost.runtime.moved_streams import moved_from_here
 from dohost.runtime.overload import Loads
+from dohost.runtime.parts import Code, Parts
 from dohost.runtime.references import lend
-from dohost.runtime.turns import Nesting, current_owner
-from dohost.storage.commit import Committer
-from dohost.storage.database import DatabaseOptions
+from dohost.runtime.turns import current_owner
 from dohost.storage.directories import Directory
-from dohost.telemetry import Log
+from dohost.storage.facet_index import FacetIndex
 
 SDK_ROOTS: tuple[type, ...] = (DurableObject, WorkerEntrypoint)
 NO_RPC = (
@@ -65,41 +55,6 @@ NO_RPC = (
     "`extends DurableObject`. In order to enable RPC, make sure your class extends the special class "
     '`DurableObject`, which can be imported from the module "cloudflare:workers".'
 )
-
-
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What every object of a host shares."""
-
-    loop: asyncio.AbstractEventLoop
-    nesting: Nesting
-    committer: Committer
-    checkpointer: Checkpointer
-    evictor: Evictor
-    catalog: Catalog
-    alarms: AlarmScheduler
-    executor: Executor
-    clock: Clock
-    entropy: Entropy
-    log: Log
-    persist: Path
-    files: DatabaseOptions
-    meter: CpuMeter
-    faults: Faults | None = None
-    cuts: Cuts
-    missing: set[tuple[str, str]] = msgspec.field(default_factory=set)
-
-
-class Code(msgspec.Struct, frozen=True, kw_only=True):
-    """One generation of a class: the class itself, and what its instances are given."""
-
-    cls: type
-    env: object
-    exports: object
-    context: contextvars.Context
-    delete_all_deletes_alarm: bool = True
-    switching: Callable[[Method], Method] | None = None
-    replies_to_close: bool = True
-    cpu_limit_s: float | None = None
 
 
 class ObjectClass:
@@ -115,13 +70,16 @@ class ObjectClass:
         self.is_sql_enabled = is_sql_enabled
         self.ids = IdFactory(unique_key, parts.entropy)
         faults = parts.faults
-        stubs_call = self if faults is None else faults.between(unique_key, self)
-        self.namespace = DurableObjectNamespace(self.ids, stubs_call, label=class_name)
+        self.dispatcher = self if faults is None else faults.between(unique_key, self)
+        self.namespace = DurableObjectNamespace(self.ids, self.dispatcher, label=class_name)
         self.actors: dict[str, Actor] = {}
         self._hibernations: dict[str, Hibernation] = {}
         self.aftermaths = Aftermaths()
         self._unsettled: dict[str, Batch] = {}
         self._unrecorded: set[str] = set()
+        # Files of facets that somebody works on, by their objects' ids.
+        self.busy: dict[str, Batch] = {}
+        self.facet_indexes: WeakValueDictionary[str, FacetIndex] = WeakValueDictionary()
         self._end: HostError | None = None
         self._closed: dict[str, HostError] = {}
         # Actors that run old code and end as soon as they are idle, with the events that wait for that.
@@ -190,13 +148,31 @@ class ObjectClass:
                 raise Quarantined(
                     f"{self.file_of(key)} is missing; the object is known and was not empty"
                 )
-            actor = self.actors[key] = Actor(self, object_id.inside())
-            self.parts.cuts.started(actor)
-            self.parts.evictor.started()
-            unsettled = self._unsettled.get(key)
-            if unsettled is not None:
-                actor.follow(unsettled)
+            shown = object_id.inside()
+            actor = self._live(Actor(self, ObjectKey(self.unique_key, key, shown.name), shown))
         return actor
+
+    def _live(self, actor: Actor) -> Actor:
+        """Let an instance that was just made be the object's live one."""
+        key = actor.key.object_id
+        self.actors[key] = actor
+        self.parts.cuts.started(actor)
+        self.parts.evictor.started()
+        unsettled = self._unsettled.get(key)
+        if unsettled is not None:
+            actor.follow(unsettled)
+        return actor
+
+    def share_registers(self, root: ObjectClass) -> None:
+        """Keep what outlives instances where the class of the root object keeps it."""
+        self.directory = root.directory
+        self.aftermaths = root.aftermaths
+        self._unsettled = root._unsettled
+        self._unrecorded = root._unrecorded
+
+    def unsettled_of(self, object_id: str) -> Batch | None:
+        """Return the last commit of an ended instance, while it is being synced."""
+        return self._unsettled.get(object_id)
 
     def record(self, key: ObjectKey) -> asyncio.Future[None]:
         """Have a new object's file recorded in the catalog; the future is done when it is durable."""
@@ -263,15 +239,22 @@ class ObjectClass:
             if actor is not None:
                 actor.reset(error)
             await self._settled(object_id)
+            self.facet_indexes.pop(object_id, None)
             yield
         finally:
             del self._closed[object_id]
 
     async def _settled(self, object_id: str) -> None:
-        batch = self._unsettled.get(object_id)
-        if batch is not None:
+        """Wait until nothing is under way in the files of an object and its facets."""
+        batches = [
+            batch
+            for pending in (self._unsettled, self.busy)
+            for key, batch in pending.items()
+            if key.partition(".")[0] == object_id
+        ]
+        for batch in batches:
             waiter = self.parts.loop.create_future()
-            batch.add_callback(lambda _: waiter.set_result(None))
+            batch.add_callback(lambda _, waiter=waiter: waiter.set_result(None))  # type: ignore[misc] # one argument
             await waiter
 
     async def close(self, error: HostError) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from workers import Request, Response, WorkerEntrypoint
+from workers import DurableObject, Request, Response, WorkerEntrypoint
 from workers.values import clone
 
 from dohost.errors import JsException, JsTypeError
 from dohost.objects.rpc import Reply
 from dohost.objects.stub import Fetcher
+from dohost.runtime.facet_class import FacetClass, LoopbackNamespace
 from dohost.runtime.leaving import when_durable
 from dohost.runtime.moved_streams import moved_from_here
 from dohost.runtime.origin import PlainSink, settle
@@ -135,7 +136,9 @@ def exports_of(generation: Generation, known: Callable[[str], ObjectClass | None
     for name, cls in generation.exports.items():
         object_class = known(name)
         if object_class is not None:
-            found[name] = object_class.namespace
+            found[name] = LoopbackNamespace(object_class, FacetClass(generation, name))
+        elif issubclass(cls, DurableObject):
+            found[name] = FacetClass(generation, name)
         elif issubclass(cls, WorkerEntrypoint):
             found[name] = Loopback(generation.config.name, lambda: generation, entrypoint=name)
     if "Default" in found:

@@ -9,7 +9,6 @@ one transaction.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -23,11 +22,12 @@ from dohost.runtime.host import Host
 from dohost.runtime.known_objects import read_all, without_files
 from dohost.runtime.migrations import objects_directory
 from dohost.storage.copies import Copied, install, prepare_import, replace_content
+from dohost.storage.facet_copies import copy_index, number_of, put_in_facets
+from dohost.storage.facet_index import facet_files, facet_path, is_facet
 from dohost.storage.inspection import facts
 from dohost.storage.integrity import check_files, check_lone_log
+from dohost.storage.removal import remove_files
 from dohost.storage.schema import ObjectMeta
-
-_LAST_FILE = ".removed"
 
 
 class BackupItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +67,7 @@ class Upkeep:
         """Copy an object's committed state to a new file, while it goes on. Raises: CallerError."""
         cut = await self._host.parts.cuts.begin(self._live)
         try:
-            copied = await self._host.parts.cuts.copy(
-                cut.number, key.address, path=self.file_of(key), target=target
-            )
+            copied = await self._copy(cut.number, key.address, self.file_of(key), target)
         finally:
             self._host.parts.cuts.end(cut.number)
         if copied is None:
@@ -92,13 +90,17 @@ class Upkeep:
             finally:
                 prepared.unlink(missing_ok=True)
             parts.missing.discard(key.address)
-            await parts.catalog.add_object(key, created_ms=self._now_ms())
+            await parts.catalog.forget_object(key)
+            facets = await asyncio.to_thread(put_in_facets, source, path, meta)
+            for each in (meta, *facets):
+                own = ObjectKey(each.unique_key, each.object_id, each.name)
+                await parts.catalog.add_object(own, created_ms=self._now_ms())
             parts.alarms.found(key, (await asyncio.to_thread(facts, path)).alarm_ms)
 
     async def remove(self, key: ObjectKey) -> None:
         """Delete an object with its past and its alarm. Raises: CallerError if there is none."""
         async with self._closed(key):
-            if not await asyncio.to_thread(_remove, self.file_of(key)):
+            if not await asyncio.to_thread(remove_files, self.file_of(key)):
                 raise CallerError(f"The object {key.name or key.object_id} has stored nothing.")
             self._host.parts.alarms.forget_object(key)
             self._host.parts.missing.discard(key.address)
@@ -113,7 +115,7 @@ class Upkeep:
                 BackupItem(unique_key=key, object_id=path.stem)
                 for key in unique_keys
                 for path in sorted(objects_directory(parts.persist, key).glob("*.sqlite"))
-                if path.stem != "metadata"
+                if path.stem != "metadata" and not is_facet(path.stem)
             ]
         )
         return Backup(number=cut.number, items=tuple(items))
@@ -121,9 +123,29 @@ class Upkeep:
     async def copy_backup(self, number: int, item: BackupItem, target: Path) -> Copied | None:
         """Copy one object as it was when the cut was taken; None if it was not there then."""
         address = (item.unique_key, item.object_id)
-        return await self._host.parts.cuts.copy(
-            number, address, path=self.file_of(item), target=target
-        )
+        return await self._copy(number, address, self.file_of(item), target)
+
+    async def _copy(
+        self, number: int, address: tuple[str, str], path: Path, target: Path
+    ) -> Copied | None:
+        """Copy an object of a cut with its facets, which lie beside it then."""
+        cuts = self._host.parts.cuts
+        copied = await cuts.copy(number, address, path=path, target=target)
+        if copied is None:
+            return None
+        size = copied.size_bytes
+        for file in await asyncio.to_thread(facet_files, path):
+            facet = number_of(file)
+            found = await cuts.copy(
+                number,
+                (address[0], f"{address[1]}.{facet}"),
+                path=file,
+                target=facet_path(target, facet),
+            )
+            size += 0 if found is None else found.size_bytes
+        # Last: what it names beyond the cut has no file, and is an empty facet.
+        await asyncio.to_thread(copy_index, path, target)
+        return Copied(file=copied.file, size_bytes=size)
 
     def end_backup(self, number: int) -> None:
         """Let the cut go. Idempotent."""
@@ -159,7 +181,12 @@ class Upkeep:
             parts.checkpointer.go_on()
 
     def _live(self) -> list[Live]:
-        return [each for found in self._host.classes.values() for each in found.actors.values()]
+        return [
+            each
+            for found in self._host.classes.values()
+            for actor in found.actors.values()
+            for each in actor.family()
+        ]
 
     def _now_ms(self) -> int:
         return self._host.parts.clock.realtime_ns() // 1_000_000
@@ -192,17 +219,3 @@ def _is_sound(path: Path) -> bool:
             if each.is_file() and each.suffix != ".importing":
                 each.rename(aside / each.name)
     return path.exists()
-
-
-def _remove(path: Path) -> bool:
-    """Delete all files of an object, its own last; return whether there was any."""
-    removed = path.with_suffix(_LAST_FILE)
-    if path.exists():
-        path.rename(removed)
-    files = sorted(path.parent.glob(f"{path.stem}.*"), key=lambda each: each == removed)
-    for each in files:
-        if each.is_dir():
-            shutil.rmtree(each)
-        else:
-            each.unlink()
-    return bool(files)

@@ -55,6 +55,7 @@ PUT_USAGE = (
     "put() may only be called with a single key-value pair and optional options as put(key, value, "
     "options) or with multiple key-value pairs and optional options as put(entries, options)"
 )
+NO_ALARMS = "Facets currently cannot set alarms."
 NO_ALARM_HANDLER = (
     "Your Durable Object class must have an alarm() handler in order to call setAlarm()"
 )
@@ -65,6 +66,7 @@ class DurableObjectStorage:
 
     For the runtime: `is_constructing` is true while the class's constructor runs (an alarm handler
     is not required then), and `delete_all_deletes_alarm` is the compatibility flag of that name.
+    `has_alarms` is false in a facet. `on_delete_all` deletes what else is the object's.
     """
 
     def __init__(
@@ -83,6 +85,8 @@ class DurableObjectStorage:
         self._has_alarm_handler = has_alarm_handler
         self.is_constructing = False
         self.delete_all_deletes_alarm = True
+        self.has_alarms = True
+        self.on_delete_all: Callable[[], None] = _nothing_more
         self._metadata = Metadata(database)
         self._recovery = Recovery(database.path, database.history, database.log_state)
         self._kv = KeyValue(database)
@@ -170,6 +174,7 @@ class DurableObjectStorage:
         check_options(options, OWNER, "deleteAll")
         if self.transactions.is_open:
             raise JsException(DELETE_ALL_IN_TRANSACTION)
+        self.on_delete_all()
         if not self._database.exists:
             return NOTHING
         due_ms = self._metadata.due_ms()
@@ -206,6 +211,8 @@ class DurableObjectStorage:
         self._host.check_access()
         due_ms = milliseconds_of(due, OWNER)
         check_options(options, OWNER, "setAlarm")
+        if not self.has_alarms:
+            raise JsException(NO_ALARMS)
         if due_ms <= 0:
             raise JsTypeError("setAlarm() cannot be called with an alarm time <= 0")
         if not self._has_alarm_handler and not self.is_constructing:
@@ -352,3 +359,7 @@ class DurableObjectStorage:
         finally:
             transactions.end_explicit()
         return value
+
+
+def _nothing_more() -> None:
+    """Stand in for `on_delete_all`."""

@@ -94,8 +94,6 @@ class Sdk(DurableObject):
         await self.ctx.storage.sync()
         return await self.ctx.storage.transaction(callback)
 
-    def facets(self):
-        return self.ctx.facets.get("child", lambda: None)
 
     def bodies(self):
         return {"response": Response("r", 201), "request": Request("http://x/"), "blob": Blob("b", "a/b")}
@@ -258,13 +256,6 @@ async def test_K22_K23_writes_without_await_and_transactions(bench) -> None:
     assert await stub.done() == "eager"
     assert await stub.transaction() == 42
     assert await stub.done() == "in a transaction"
-
-
-async def test_facets_are_refused_clearly(bench) -> None:
-    stub = await sdk(bench)
-    with pytest.raises(JsException) as raised:
-        await stub.facets()
-    assert str(raised.value) == "Error: This Durable Object does not support creating facets."
 
 
 LEGACY = """
