@@ -95,6 +95,7 @@ class Actor:
             path,
             lambda: Database(path, meta, parts.files, directory=object_class.directory),
             is_recorded=lambda: parts.catalog.knows(self.key),
+            make_room=parts.evictor.make_room,
         )
         if self.database.is_begun_anew:
             parts.log.event("object.unfinished", level="warn", object=repr(self), file=str(path))
@@ -116,6 +117,9 @@ class Actor:
         self.context.run(current_sockets.set, self.sockets)
         if aftermath is not None:
             object_class.aftermaths.dealt_with(self.key.object_id)
+        unsettled = object_class.unsettled_of(self.key.object_id)
+        if unsettled is not None:
+            self._follow(unsettled)
         # The file is the truth; nothing leaves before it is durable and the index knows of it, too.
         is_behind = parts.alarms.is_behind(self.key.address, self.storage.take_alarm_change()[1])
         if is_behind or (aftermath is not None and self.database.exists):
@@ -241,8 +245,9 @@ class Actor:
             self.object_class.unsettled(self.key.object_id, last)
             last.add_callback(lambda _: self.database.close())
 
-    def follow(self, unsettled: Batch) -> None:
+    def _follow(self, unsettled: Batch) -> None:
         """Let nothing leave before the last writes of the instance before this one are durable."""
+        self.line.follow(unsettled)
         self.output.lock(unsettled)
         unsettled.add_callback(lambda error: None if error is None else self.reset(error))
 

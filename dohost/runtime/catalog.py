@@ -265,6 +265,16 @@ class Catalog:
             raise
 
 
+async def open_catalog(path: Path, loop: asyncio.AbstractEventLoop) -> Catalog:
+    """Open the file, making it if there is none. Raises: StorageFailure; then nothing is left open."""
+    catalog = Catalog(path, loop)
+    try:
+        return await catalog.__aenter__()
+    except (aiosqlite.Error, OSError) as error:
+        await catalog.__aexit__(None, None, None)
+        raise StorageFailure(f"{path} can't be used: {error}", outcome="not-applied") from error
+
+
 def _retrieve(future: asyncio.Future[None]) -> None:
     if not future.cancelled():
         future.exception()

@@ -1,7 +1,8 @@
 """Keeping each object's write-ahead log short without stalling the loop.
 
 A log that has grown past `WAL_PAGES_MAX` is copied into its file in a thread (two passes, while the
-loop goes on writing), and only the short tail on the loop, after which SQLite starts the log anew.
+loop goes on writing), and only the short tail on the loop, after which SQLite starts the log anew. A
+file that could not be copied is left alone for a second: its disk fails, and commits come often.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
-from dohost.errors import StorageFailure
+from dohost.errors import HostError
 from dohost.telemetry import Log
 
 WAL_PAGES_MAX = 1000
+RETRY_AFTER_S = 1.0
 
 
 class Checkpointed(Protocol):
     """A file with a log, and whether it is still in use."""
 
-    wal_pages: int
+    @property
+    def wal_pages(self) -> int: ...
 
     def checkpoint_passive(self) -> None: ...
 
@@ -50,6 +54,7 @@ class Checkpointer:
         self._executor = executor
         self._log = log
         self._running: set[FileOwner] = set()
+        self._not_before_s: WeakKeyDictionary[FileOwner, float] = WeakKeyDictionary()
         self._rests = 0
         self._quiet: list[asyncio.Future[None]] = []
 
@@ -61,6 +66,8 @@ class Checkpointer:
     def after_commit(self, owner: FileOwner) -> None:
         """Start a checkpoint of `owner`'s file if its log has grown long."""
         if owner.database.wal_pages < WAL_PAGES_MAX or self._rests or owner in self._running:
+            return
+        if self._not_before_s and self._not_before_s.get(owner, 0.0) > self._loop.time():
             return
         self._running.add(owner)
         release = owner.hold()
@@ -86,10 +93,13 @@ class Checkpointer:
         try:
             if error is None and owner.broken is None and not owner.is_evicted:
                 owner.database.checkpoint_finish()
-        except StorageFailure as failure:
+        except HostError as failure:
             error = failure
-        if error is not None:
-            # The log keeps growing and the next commit tries again; no data is at risk.
+        if error is None:
+            self._not_before_s.pop(owner, None)
+        else:
+            # The log keeps growing and a later commit tries again; no data is at risk.
+            self._not_before_s[owner] = self._loop.time() + RETRY_AFTER_S
             self._log.event("storage.checkpoint_failed", level="warn", error=repr(error))
         quiet, self._quiet = self._quiet, []
         for each in quiet:

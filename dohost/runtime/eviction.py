@@ -68,6 +68,10 @@ class Evictor:
         actors = [actor for actor in self._live() if actor.last_active_s <= idle_since_s]
         return sum(actor.evict_if_idle() for actor in actors)
 
+    def make_room(self) -> bool:
+        """Evict the idlest now, because no descriptor is left; return whether any could be."""
+        return self._evict_idlest(STEP) > 0
+
     def started(self) -> None:
         """Note that an instance was made; soon there is room for it again."""
         if not self._is_making_room and self._count() > self._open_max:

@@ -28,7 +28,7 @@ from dohost.objects.namespace import DurableObjectNamespace
 from dohost.runtime.alarm_runs import AlarmRuns
 from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.bindings import build_env
-from dohost.runtime.catalog import Catalog
+from dohost.runtime.catalog import Catalog, open_catalog
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.runtime.class_table import ClassTable
 from dohost.runtime.consumers import consumer_problems, consumers_of
@@ -121,14 +121,14 @@ class Host:
         self._table.layout = read_layout(options.persist)
         if not self._lock.acquire(info):
             await asyncio.to_thread(os.sync)  # What a crashed process left may not be on the disk.
+        log = options.log.limited(options.clock.monotonic)
         loop = asyncio.get_running_loop()
         loop.set_task_factory(make_task)  # type: ignore[arg-type] # a Turn is a task by protocol
-        catalog = Catalog(options.persist / "catalog.sqlite", loop)
-        self._catalog = await catalog.__aenter__()
+        catalog = self._catalog = await open_catalog(options.persist / "catalog.sqlite", loop)
         alarms = AlarmScheduler(
-            loop, catalog, clock=options.clock, entropy=options.entropy, log=options.log
+            loop, catalog, clock=options.clock, entropy=options.entropy, log=log
         )
-        checkpointer = Checkpointer(loop, self._executor, options.log)
+        checkpointer = Checkpointer(loop, self._executor, log)
         self._evictor = Evictor(
             loop,
             self._table.by_key,
@@ -149,7 +149,7 @@ class Host:
             executor=self._executor,
             clock=options.clock,
             entropy=options.entropy,
-            log=options.log,
+            log=log,
             persist=options.persist,
             files=DatabaseOptions(
                 is_strict=options.is_strict, clock=options.clock, history=options.history
@@ -167,9 +167,9 @@ class Host:
             outlet=GatedOutlet(loop),
             clock=options.clock,
             entropy=options.entropy,
-            log=options.log,
+            log=log,
         )
-        self.schedules = Schedules(options.clock, options.log)
+        self.schedules = Schedules(options.clock, log)
 
     def describe(self, info: LockInfo) -> None:
         """Tell other processes how this one is reached."""

@@ -22,6 +22,7 @@ from dohost.storage.facet_index import facet_files, is_facet
 from dohost.storage.history import history_path
 from dohost.storage.inspection import FileFacts, Table, details, facts, query
 from dohost.storage.integrity import check_files
+from dohost.storage.schema import ObjectMeta
 
 _ID_LENGTH = 64
 _NOT_OBJECTS = frozenset({"metadata"})
@@ -74,7 +75,7 @@ class Inspector:
                 self._keys.setdefault(name, layout.unique_key(worker.name, name))
 
     def objects(self, class_name: str | None = None) -> list[ObjectInfo]:
-        """Return every object that has a file, by class and name.
+        """Return every object that has a file, or a log without one, by class and name.
 
         Raises: CallerError if there is no class `class_name`.
         """
@@ -84,8 +85,7 @@ class Inspector:
         found = [
             self._info(name, unique_key, path)
             for name, unique_key in keys.items()
-            for path in (self._directory / unique_key).glob("*.sqlite")
-            if path.stem not in _NOT_OBJECTS and not is_facet(path.stem)
+            for path in _object_files(self._directory / unique_key)
         ]
         return sorted(
             found, key=lambda item: (item.class_name, item.name is None, item.name, item.object_id)
@@ -167,7 +167,8 @@ class Inspector:
         problem = None
         try:
             check_files(path)
-            found = facts(path)
+            owner = ObjectMeta(unique_key=unique_key, object_id=path.stem, name=None)
+            found = facts(path, owner)
             facets = facet_files(path)
             for facet in facets:
                 check_files(facet)
@@ -184,6 +185,15 @@ class Inspector:
             problem=problem,
             facets=len(facets),
         )
+
+
+def _object_files(directory: Path) -> list[Path]:
+    names = {each.name.removesuffix("-wal") for each in directory.glob("*.sqlite*")}
+    return [
+        path
+        for path in (directory / name for name in sorted(names) if name.endswith(".sqlite"))
+        if path.stem not in _NOT_OBJECTS and not is_facet(path.stem)
+    ]
 
 
 def _size(path: Path) -> int:

@@ -7,13 +7,14 @@ text that is found there tells that the process before this one crashed.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 
 import msgspec
 
-from dohost.errors import CallerError, DataDirLocked
+from dohost.errors import CallerError, DataDirLocked, StorageFailure
 from dohost.storage.directories import make_directory
 
 LOCK_NAME = "dohost.lock"
@@ -37,7 +38,7 @@ class DataDirLock:
     def acquire(self, info: LockInfo) -> bool:
         """Take the lock at once; return whether the last holder ended cleanly.
 
-        Raises: DataDirLocked naming the process that has it; CallerError.
+        Raises: DataDirLocked naming the process that has it; CallerError, StorageFailure.
         """
         try:
             make_directory(self._path.parent)
@@ -61,14 +62,28 @@ class DataDirLock:
             ) from error
         self._fd = fd
         was_released = os.fstat(fd).st_size == 0
-        self.describe(info)
+        try:
+            self.describe(info)
+        except StorageFailure:
+            self._fd = None
+            os.close(fd)
+            raise
         return was_released
 
     def describe(self, info: LockInfo) -> None:
-        """Write who holds the lock; called again when the URL is known."""
+        """Write who holds the lock; called again when the URL is known. Raises: StorageFailure."""
         assert self._fd is not None, "the lock is held"
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, msgspec.json.encode(info) + b"\n", 0)
+        text = msgspec.json.encode(info) + b"\n"
+        try:
+            # In this order: what a crashed process left stays a sign of it until the text is there.
+            os.pwrite(self._fd, text, 0)
+            os.ftruncate(self._fd, len(text))
+        except OSError as error:
+            raise StorageFailure(
+                f"The data directory {self._path.parent} can't be written: {error.strerror}.",
+                outcome="not-applied",
+                is_full=error.errno == errno.ENOSPC,
+            ) from error
 
     def release(self) -> None:
         """Give the directory free; idempotent."""

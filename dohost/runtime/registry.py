@@ -158,9 +158,6 @@ class ObjectClass:
         self.actors[key] = actor
         self.parts.cuts.started(actor)
         self.parts.evictor.started()
-        unsettled = self._unsettled.get(key)
-        if unsettled is not None:
-            actor.follow(unsettled)
         return actor
 
     def share_registers(self, root: ObjectClass) -> None:

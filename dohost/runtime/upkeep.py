@@ -25,7 +25,7 @@ from dohost.storage.copies import Copied, install, prepare_import, replace_conte
 from dohost.storage.facet_copies import copy_index, number_of, put_in_facets
 from dohost.storage.facet_index import facet_files, facet_path, is_facet
 from dohost.storage.inspection import facts
-from dohost.storage.integrity import check_files, check_lone_log
+from dohost.storage.integrity import check_files, is_there
 from dohost.storage.removal import remove_files
 from dohost.storage.schema import ObjectMeta
 
@@ -205,10 +205,8 @@ def _put_in(source: Path, prepared: Path, *, path: Path, meta: ObjectMeta) -> No
 def _is_sound(path: Path) -> bool:
     """Return whether the object has a file that can be written; one that can't be trusted is set aside."""
     try:
-        if path.exists():
+        if is_there(path):
             check_files(path)
-        else:
-            check_lone_log(path)
     except Quarantined:
         aside, number = path.with_suffix(".damaged"), 1
         while aside.exists():

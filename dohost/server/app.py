@@ -30,7 +30,6 @@ from dohost.server.adapters import (
 from dohost.server.bodies import BodyRefused
 from dohost.server.client_address import ForwardingField, parse_networks
 from dohost.server.exchange import SENT_CLOSE, ClientGone, Exchange, Sent
-from dohost.server.failures import FailureLog
 from dohost.server.limits import Limits
 from dohost.server.listener import Listener
 from dohost.server.local_api import (
@@ -108,7 +107,7 @@ class Server:
         self._options = options
         self._clock = clock
         self._entropy = entropy or SystemEntropy()
-        self._failures = FailureLog(log, clock)
+        self._log = log.limited(clock.monotonic)
         self._on_request = on_request
         self._error_page = error_page
         self._local = (
@@ -249,13 +248,14 @@ class Server:
         try:
             return make(error, request)
         except Exception as second:  # noqa: BLE001  # a broken page must not hide what it was to show
-            self._failures.record("server.error_page_failed", cause=type(second).__name__)
+            self._log.event("server.error_page_failed", level="error", cause=type(second).__name__)
             return None
 
     def _log_failure(self, exchange: Exchange, error: BaseException) -> None:
         exchange.request_id = uuid7(self._clock, self._entropy)
-        self._failures.record(
+        self._log.event(
             "server.answer_cut" if exchange.has_answered else "server.request_failed",
+            level="error",
             cause=type(error).__name__,
             request_id=exchange.request_id,
             method=exchange.message.method,

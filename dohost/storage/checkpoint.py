@@ -20,6 +20,7 @@ import apsw
 
 from dohost.storage.connection import frames_committed, open_file
 from dohost.storage.history import HistoryLimits, opened_history
+from dohost.storage.log_file import LogStartedAnew, read_header
 
 
 def copy_in_thread(
@@ -40,7 +41,11 @@ def copy_in_thread(
         if limits.is_kept:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - begins to read
-            take_over(copier, path, limits, now_s=now_s)
+            try:
+                take_over(copier, path, limits, now_s=now_s)
+            except LogStartedAnew:
+                # It had been copied to its end, and nothing of the new one is copied while we read.
+                return
         copier.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     finally:
         reader.close()
@@ -50,10 +55,16 @@ def copy_in_thread(
 def take_over(
     connection: apsw.Connection, path: Path, limits: HistoryLimits, *, now_s: int
 ) -> None:
-    """Keep everything that is committed in the history; `connection` is in no transaction."""
+    """Keep everything that is committed in the history; `connection` is in no transaction.
+
+    Raises: LogStartedAnew if a commit has begun a new log meanwhile.
+    """
+    # The header first: frames that are counted before it is read may be those of the log before.
+    header = read_header(path)
     frames = frames_committed(connection)
-    with opened_history(path) as history:
-        history.take_over(frames, limits=limits, now_s=now_s)
+    if header is not None:
+        with opened_history(path) as history:
+            history.take_over(header, frames, limits=limits, now_s=now_s)
 
 
 def copy_tail(

@@ -89,7 +89,7 @@ class CommitLine:
         self._open: _Commit | None = None
         self._syncing: _Commit | None = None
         # The newest batch that left `_open`; it may still wait for what it requires.
-        self._last: _Commit | None = None
+        self._last: Batch | None = None
         self._is_scheduled = False
 
     @property
@@ -107,6 +107,11 @@ class CommitLine:
     def is_sync_heavy(self) -> bool:
         """Whether the next sync does more than one fdatasync."""
         return self._participant.is_sync_heavy
+
+    def follow(self, last: Batch) -> None:
+        """Let every batch be done after `last`, of another line of the same file, and fail with it."""
+        assert self.is_clean, "a new line"
+        self._last = last
 
     def wrote(self) -> Batch:
         """Return the batch that the write which just happened belongs to."""

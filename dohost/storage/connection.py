@@ -61,6 +61,10 @@ def use_little_memory() -> None:
 def open_file(path: Path) -> apsw.Connection:
     """Open an existing file without reading it. Raises: apsw.Error."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    if connection.readonly("main"):
+        # SQLite falls back on this without a word, and the object would refuse writes for all its life.
+        connection.close(True)
+        raise apsw.CantOpenError("unable to open database file for writing")
     connection.wal_autocheckpoint(0)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     return connection

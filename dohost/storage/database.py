@@ -14,7 +14,6 @@ transaction is open over several turns), `commit` does nothing. This file knows 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,25 +23,27 @@ from dohost.errors import (
     DohostError,
     JsException,
     Quarantined,
-    StorageFailure,
+    TooManyFiles,
 )
 from dohost.storage import schema
 from dohost.storage.authorizer import Authorizer
-from dohost.storage.checkpoint import copy_in_thread, copy_tail
+from dohost.storage.checkpoint import copy_in_thread
 from dohost.storage.connecting import Connected, DatabaseOptions, connect, connect_new
 from dohost.storage.connection import Row, SQLiteValue, set_up, sync_where_needed
 from dohost.storage.directories import Directory
 from dohost.storage.failures import (
-    constraints_violated,
+    failed_to_begin,
+    failed_to_commit,
     failed_to_open,
     failed_to_read,
     message_of,
     translate,
 )
 from dohost.storage.files import ObjectFiles
-from dohost.storage.integrity import check_files, check_lone_log, is_damage, quarantine
-from dohost.storage.log_file import read_header, signed_time
-from dohost.storage.restore import carry_out, committed_frames, is_ordered
+from dohost.storage.integrity import check_files, is_damage, is_there, quarantine
+from dohost.storage.log_file import signed_time
+from dohost.storage.own_log import OwnLog
+from dohost.storage.restore import carry_out, is_ordered
 from dohost.storage.schema import ObjectMeta
 from dohost.storage.timeline import LogState
 
@@ -81,16 +82,17 @@ class Database:
         self.is_begun_anew = False
         self.in_transaction = False
         self.is_closed = False
-        self.wal_pages = 0
         self.commits_held = 0
         self.critical: JsException | None = None
         self.on_critical: Callable[[DohostError], None] = _ignore
+        self.make_room: Callable[[], bool] = (
+            bool  # There is nobody else whose files could be closed.
+        )
         self._meta = meta
         self._clock = options.clock
         self.history = options.history
         self._marked_s = 0
-        self._log_frames: int | None = None
-        self._copied_salt: str | None = None
+        self._log = OwnLog(path, options.history)
         self._files = ObjectFiles(path, directory or Directory(path.parent))
         self._connection: apsw.Connection | None = None
         self._empty: apsw.Connection | None = None
@@ -102,14 +104,17 @@ class Database:
         self._is_sqlite_syncing = True
         self._is_complete = False
         self._inventory = schema.NOTHING
-        if os.path.lexists(path):
+        if is_there(path):
             self._open_existing()
-        else:
-            check_lone_log(path)
 
     def __repr__(self) -> str:
         status = "closed" if self.is_closed else "open" if self.exists else "without a file"
         return f"<Database {self.path.name} {status}, {self.wal_pages} pages in the log>"
+
+    @property
+    def wal_pages(self) -> int:
+        """How long the log is; 0 once it has been copied and starts anew."""
+        return self._log.pages
 
     @property
     def created_now(self) -> bool:
@@ -121,14 +126,23 @@ class Database:
     def begin(self) -> None:
         """Open the implicit transaction if none is open; creates the file if there is none.
 
-        Raises: StorageFailure or TooManyFiles if there is no file and none can be made.
+        Raises: StorageFailure or TooManyFiles if there is no file and none can be made, or if it can't be
+        written.
         """
         if self.in_transaction:
             return
         self.ensure_file()
         if not self._is_sqlite_syncing:
             self._let_sqlite_sync()
-        self.run("BEGIN IMMEDIATE")
+        try:
+            self._cursor.execute("BEGIN IMMEDIATE", prepare_flags=_HOST)
+        except apsw.ReadOnlyError as error:
+            # SQLite could open the log, or its index, for reading only, and never tries again.
+            failure = failed_to_begin(self.path, error)
+            self.on_critical(failure)
+            raise failure from error
+        except apsw.Error as error:
+            raise self.failed(error) from error
         self.in_transaction = True
         if not self._is_complete:
             schema.complete(self.execute, self._meta, self._inventory)
@@ -138,7 +152,13 @@ class Database:
 
     def ensure_file(self) -> None:
         """Create the file if there is none. Raises: StorageFailure, TooManyFiles."""
-        if self._connection is None:
+        if self._connection is not None:
+            return
+        try:
+            self._create()
+        except TooManyFiles:
+            if not self.make_room():
+                raise
             self._create()
 
     def commit(self) -> None:
@@ -154,17 +174,11 @@ class Database:
             if now_s != self._marked_s:
                 self._mark_time(now_s)
             self._cursor.execute("COMMIT", prepare_flags=_HOST)
-        except apsw.ConstraintError as error:
-            self.rollback()
-            raise constraints_violated(error) from error
-        except apsw.FullError as error:
-            self.rollback()
-            raise StorageFailure(message_of(error), outcome="not-applied", is_full=True) from error
         except apsw.Error as error:
             self.rollback()
             if is_damage(error):
                 raise quarantine(self.path, message_of(error)) from error
-            raise StorageFailure(message_of(error), outcome="unknown") from error
+            raise failed_to_commit(error) from error
         self.in_transaction = False
         self._marked_s = now_s
         self._inventory = schema.COMPLETE
@@ -292,16 +306,8 @@ class Database:
         schema.empty(self.execute)
 
     def log_state(self) -> LogState:
-        """Return the log's header and how many of its frames are committed."""
-        header = read_header(self.path)
-        if header is None:
-            return LogState(header=None, frames=0)
-        if self._copied_salt is not None and header.salt != self._copied_salt:
-            # A big transaction has started the log anew and is not committed yet.
-            return LogState(header=header, frames=0)
-        if self._log_frames is None:
-            self._log_frames = committed_frames(self.path)
-        return LogState(header=header, frames=self._log_frames)
+        """Return the log's header and how many of its frames are committed. Raises: HostError."""
+        return self._log.state()
 
     def checkpoint_passive(self) -> None:
         """Copy the log into the main file; blocks, for a thread. Raises: apsw.Error, OSError."""
@@ -319,14 +325,7 @@ class Database:
         if self._files.has_failed:  # One that fails just now, the system tells SQLite too.
             return
         self._let_sqlite_sync()
-        try:
-            is_done = copy_tail(self._connection, self.path, self.history, now_s=self._now_s())
-        except apsw.Error as error:
-            raise StorageFailure(message_of(error), outcome="not-applied") from error
-        if is_done:
-            self.wal_pages = 0
-            header = read_header(self.path)
-            self._copied_salt = None if header is None else header.salt
+        self._log.copy_tail(self._connection, now_s=self._now_s())
 
     def close(self) -> None:
         """Close without a checkpoint; the log stays beside the file. Idempotent."""
@@ -340,7 +339,7 @@ class Database:
         self._files.close()
 
     def _create(self) -> None:
-        check_lone_log(self.path)
+        is_there(self.path)
         self._files.create(schema.image())
         try:
             self._use(connect_new(self.path, is_strict=self.is_strict))
@@ -390,8 +389,7 @@ class Database:
         self._cursor.execute(f"PRAGMA user_version = {signed_time(now_s)}")
 
     def _note_log(self, connection: apsw.Connection, schema_name: str, pages: int) -> int:
-        self.wal_pages = self._log_frames = pages
-        self._copied_salt = None
+        self._log.committed(pages)
         return apsw.SQLITE_OK
 
 

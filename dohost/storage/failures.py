@@ -49,7 +49,19 @@ def translate(error: apsw.Error) -> JsException:
     return failure
 
 
-_MAY_PASS = (apsw.IOError, apsw.FullError, apsw.BusyError, apsw.LockedError, apsw.NoMemError)
+# Itself, its log, the log's index, and what syncs a new one.
+_FILES_OF_AN_OBJECT = 5
+# None of them says anything about the content of a file.
+_MAY_PASS = (
+    apsw.IOError,
+    apsw.FullError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.NoMemError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.PermissionsError,
+)
 
 
 def failed_to_open(path: Path, error: apsw.Error) -> HostError:
@@ -73,16 +85,44 @@ def failed_to_read(path: Path, error: OSError) -> HostError:
 
 
 def is_out_of_descriptors() -> bool:
-    """Whether the process or machine can't open one more file."""
+    """Whether the process or machine can't open as many files as an object has.
+
+    Whoever could not open the last of them has closed the first ones again.
+    """
+    opened: list[int] = []
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        for _ in range(_FILES_OF_AN_OBJECT):
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))  # noqa: PERF401 - closed below
     except OSError as error:
         return error.errno in (errno.EMFILE, errno.ENFILE)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
     return False
 
 
-def constraints_violated(error: apsw.Error) -> JsException:
-    """Return the error of a COMMIT that found violated constraints; the object is reset by it."""
-    failure = JsException(CONSTRAINTS_VIOLATED + message_of(error))
-    failure.durableObjectReset = True
-    return failure
+def failed_to_begin(path: Path, error: apsw.Error) -> StorageFailure:
+    """Return why no transaction could be opened; nothing has been written."""
+    return StorageFailure(
+        f"{path} can't be written: {message_of(error)}",
+        outcome="not-applied",
+        is_full=isinstance(error, apsw.FullError),
+    )
+
+
+def failed_to_checkpoint(path: Path, error: apsw.Error) -> StorageFailure:
+    """Return why a log could not be copied into its file; it keeps what was not."""
+    return StorageFailure(
+        f"the log of {path} can't be copied: {message_of(error)}", outcome="not-applied"
+    )
+
+
+def failed_to_commit(error: apsw.Error) -> JsException | StorageFailure:
+    """Return what is known of a COMMIT that failed and was rolled back; the object is reset by it."""
+    if isinstance(error, apsw.ConstraintError):
+        failure = JsException(CONSTRAINTS_VIOLATED + message_of(error))
+        failure.durableObjectReset = True
+        return failure
+    if isinstance(error, apsw.FullError):
+        return StorageFailure(message_of(error), outcome="not-applied", is_full=True)
+    return StorageFailure(message_of(error), outcome="unknown")

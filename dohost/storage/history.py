@@ -28,7 +28,6 @@ from dohost.storage.log_file import (
     DATABASE_HEADER_BYTES,
     LogHeader,
     Run,
-    read_header,
     read_runs,
     time_of,
 )
@@ -86,12 +85,13 @@ def history_path(path: Path) -> Path:
 def opened_history(path: Path) -> Iterator[History]:
     """Open the history of the object file `path`, making it if there is none. Raises: StorageFailure."""
     try:
-        connection = apsw.Connection(str(history_path(path)))
         try:
-            connection.set_busy_timeout(BUSY_MS)
-            connection.pragma("page_size", 65536)  # fifteen pages of 4 KiB fit without overflow
-            connection.pragma("synchronous", "full")
-            connection.execute(_SCHEMA)
+            connection = _connect(path)
+        except apsw.NotADBError:
+            # That past is lost; but with no history at all, no log would ever be copied again.
+            history_path(path).replace(path.with_suffix(".history-damaged"))
+            connection = _connect(path)
+        try:
             yield History(path, connection)
         finally:
             connection.close()
@@ -99,6 +99,19 @@ def opened_history(path: Path) -> Iterator[History]:
         raise StorageFailure(
             f"{history_path(path)} can't be used: {message_of(error)}", outcome="not-applied"
         ) from error
+
+
+def _connect(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(history_path(path)))
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        connection.pragma("page_size", 65536)  # fifteen pages of 4 KiB fit without overflow
+        connection.pragma("synchronous", "full")
+        connection.execute(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class History:
@@ -112,14 +125,11 @@ class History:
         """Return what is kept, oldest first."""
         return [Generation(*row) for row in self._connection.execute(_GENERATIONS)]
 
-    def take_over(self, last: int, *, limits: HistoryLimits, now_s: int) -> None:
-        """Keep the log's frames up to `last`, and the pages that they will overwrite.
+    def take_over(self, header: LogHeader, last: int, *, limits: HistoryLimits, now_s: int) -> None:
+        """Keep the frames up to `last` of the log with this header, and the pages that they will overwrite.
 
         Call it before anything of these frames is copied into the main file.
         """
-        header = read_header(self._path)
-        if header is None:
-            return
         with self._connection:
             generation = self._current(header)
             self._add(generation, header, last)

@@ -80,10 +80,17 @@ def query(path: Path, sql: str, *, rows_max: int = ROWS_MAX) -> Table:
     return Table(columns=columns, rows=rows, is_cut=is_cut)
 
 
-def facts(path: Path) -> FileFacts:
-    """Return what the file says of its object. Raises: Quarantined if it is no database."""
+def facts(path: Path, owner: ObjectMeta | None = None) -> FileFacts:
+    """Return what the file says of its object.
+
+    Raises: Quarantined if it is no database, or that of another object than `owner`.
+    """
     with _opened(path) as connection:
         try:
+            if owner is not None:
+                inspect(
+                    lambda sql, bindings: connection.execute(sql, bindings).fetchall(), owner, path
+                )
             names = _column(connection, "_cf_META", "SELECT name FROM _cf_META")
             alarms = _column(
                 connection,

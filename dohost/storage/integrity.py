@@ -12,6 +12,7 @@ stays the same over restarts until a person has looked: they put a good copy bac
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import struct
@@ -23,6 +24,7 @@ import msgspec
 from dohost.errors import Quarantined
 from dohost.storage.directories import beside
 from dohost.storage.durable_file import write_durably
+from dohost.storage.failures import failed_to_read
 from dohost.storage.history import main_file
 from dohost.storage.log_file import DATABASE_HEADER_BYTES, HEADER_BYTES, log_path
 
@@ -48,7 +50,9 @@ def note_path(path: Path) -> Path:
 
 def quarantine(path: Path, reason: str) -> Quarantined:
     """Note durably that a file is damaged; return the error that its object answers with from now on."""
-    write_durably(note_path(path), f"{reason}\n".encode())
+    # A disk that takes no note makes nothing whole: then whoever reads the damaged page next says so.
+    with contextlib.suppress(OSError):
+        write_durably(note_path(path), f"{reason}\n".encode())
     return _noted(path, reason)
 
 
@@ -57,10 +61,27 @@ def is_damage(error: apsw.Error) -> bool:
     return getattr(error, "extendedresult", None) in _DAMAGED
 
 
-def check_lone_log(path: Path) -> None:
-    """Refuse to take an object without a file for new if its log is there. Raises: Quarantined."""
-    if _log(path)[0]:
+def is_there(path: Path) -> bool:
+    """Return whether the object has a file.
+
+    Raises: Quarantined if its log alone is there, StorageFailure or TooManyFiles if nobody can tell now: an
+    object whose directory can't be read is not a new one.
+    """
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise failed_to_read(path, error) from error
+    else:
+        return True
+    try:
+        log_bytes, _ = _log(path)
+    except OSError as error:
+        raise failed_to_read(path, error) from error
+    if log_bytes:
         raise Quarantined(f"{path} is missing, but its log {log_path(path)} is there")
+    return False
 
 
 def check_files(path: Path) -> None:

@@ -25,6 +25,10 @@ _TIME_AT = 60  # the user version in the database header, where `database` marks
 FRAMES_PER_RUN = 256
 
 
+class LogStartedAnew(HostError):
+    """The log that was to be read is not there any more; SQLite had copied all of it."""
+
+
 class LogHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Which generation of the log this is, and the size of a page. `salt`: 16 hex digits."""
 
@@ -107,13 +111,11 @@ class Run(msgspec.Struct, frozen=True):
 def read_runs(path: Path, *, salt: str, first: int, last: int) -> Iterator[Run]:
     """Yield frames `first` to `last` (from 1) of the log with this salt.
 
-    Raises: HostError if the log has been started anew, or ends before `last`.
+    Raises: LogStartedAnew; HostError if the log ends before `last`.
     """
     descriptor = os.open(log_path(path), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        header = _header(os.pread(descriptor, HEADER_BYTES, 0))
-        if header is None or header.salt != salt:
-            raise HostError(f"{log_path(path)} was started anew while it was being read")
+        header = _header_with(salt, descriptor, path)
         wanted = bytes.fromhex(salt)
         size = FRAME_HEADER_BYTES + header.page_bytes
         for number in range(first, last + 1, FRAMES_PER_RUN):
@@ -121,10 +123,18 @@ def read_runs(path: Path, *, salt: str, first: int, last: int) -> Iterator[Run]:
             content = os.pread(descriptor, count * size, HEADER_BYTES + (number - 1) * size)
             run = Run(number, header.page_bytes, content[: len(content) // size * size])
             if [each for *_, each in run.heads()] != [wanted] * count:
+                _header_with(salt, descriptor, path)
                 raise HostError(f"{log_path(path)} ends before frame {last}")
             yield run
     finally:
         os.close(descriptor)
+
+
+def _header_with(salt: str, descriptor: int, path: Path) -> LogHeader:
+    header = _header(os.pread(descriptor, HEADER_BYTES, 0))
+    if header is None or header.salt != salt:
+        raise LogStartedAnew(f"{log_path(path)} was started anew while it was being read")
+    return header
 
 
 def _header(content: bytes) -> LogHeader | None:

@@ -11,19 +11,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dohost.errors import JsException, Quarantined, StorageFailure
+from dohost.errors import JsException, Quarantined, StorageFailure, TooManyFiles
 from dohost.storage.database import Database
 from dohost.storage.files import set_aside
 from dohost.storage.schema import is_torn_image
 
 
 def open_object(
-    path: Path, make: Callable[[], Database], *, is_recorded: Callable[[], bool]
+    path: Path,
+    make: Callable[[], Database],
+    *,
+    is_recorded: Callable[[], bool],
+    make_room: Callable[[], bool] = bool,
 ) -> Database:
     """Open the file of one object by `make`, or note that it has none.
 
+    `make_room` closes files of others when no descriptor is left, and says whether it did (`bool`: never).
     Raises: Quarantined, StorageFailure, TooManyFiles.
     """
+    try:
+        database = _opened(path, make, is_recorded)
+    except TooManyFiles:
+        if not make_room():
+            raise
+        database = _opened(path, make, is_recorded)
+    database.make_room = make_room
+    return database
+
+
+def _opened(path: Path, make: Callable[[], Database], is_recorded: Callable[[], bool]) -> Database:
     try:
         return make()
     except Quarantined:

@@ -57,16 +57,20 @@ def order_restore(path: Path, order: RestoreOrder) -> None:
 def carry_out(path: Path, *, now_s: int) -> None:
     """Carry out the order for the object file `path`, which nobody has open.
 
-    Raises: HostError if the state can't be had any more; then the order is dropped and
-    the object is as it was.
+    Raises: HostError if the state can't be had any more; then the order is dropped and the object is as it
+    was. apsw.Error, OSError, StorageFailure if the disk fails; then the order stands.
     """
     waiting = order_path(path)
     order = msgspec.json.decode(waiting.read_bytes(), type=RestoreOrder)
-    try:
-        if not _is_done(path, order):
+    if not _is_done(path, order):
+        try:
             _restore(path, order, now_s)
-    finally:
-        waiting.unlink()
+        except StorageFailure:
+            raise
+        except HostError:
+            waiting.unlink()
+            raise
+    waiting.unlink()
 
 
 def committed_frames(path: Path) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,41 @@ async def test_what_a_reset_instance_left_unsynced_is_synced_before_it_is_shown(
     syncs = bench.host.parts.committer.syncs
     assert await bench.stub().read() == 1
     assert bench.host.parts.committer.syncs == syncs + 1
+
+
+async def test_a_new_instance_acknowledges_nothing_on_the_last_sync_of_the_one_before(
+    bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.run(PAIR)
+    await bench.stub().increment()
+    monkeypatch.setattr("dohost.storage.commit.SYNC_INLINE_MAX_S", 0.0)
+    answered = threading.Event()
+    real = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        answered.wait(10)
+        real(descriptor)
+
+    monkeypatch.setattr("dohost.storage.files.os.fdatasync", slow)
+    # One commit is being synced when a later one ends its instance.
+    synced = asyncio.ensure_future(bench.stub().increment())
+    while not bench.actor().line.is_in_log:
+        await asyncio.sleep(0)
+    ended = bench.actor()
+    ended.reset(StorageFailure("no room", outcome="not-applied", is_full=True))
+    failing = asyncio.ensure_future(bench.stub().increment())
+    assert bench.actor() is not ended
+
+    def refuse(self: object) -> None:
+        raise StorageFailure("no room", outcome="not-applied", is_full=True)
+
+    monkeypatch.setattr("dohost.storage.database.Database.commit", refuse)
+    answered.set()
+    assert await synced == 2
+    with pytest.raises(DohostError, match="no room"):
+        await failing
+    monkeypatch.undo()
+    assert await bench.stub().read() == 2
 
 
 async def test_a_failed_catalog_is_an_outcome_that_is_unknown_and_is_made_up_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import aiosqlite
 import pytest
 
 from dohost.errors import StorageFailure
-from dohost.runtime.catalog import Catalog, ObjectKey
+from dohost.runtime.catalog import Catalog, ObjectKey, open_catalog
 
 KEY = ObjectKey("app-Counter", "ab" * 32, "alice")
 OTHER = ObjectKey("app-Counter", "cd" * 32, "bob")
@@ -54,3 +55,16 @@ async def test_it_is_asked_about_one_object_at_once(catalog: Catalog) -> None:
     assert catalog.knows(KEY)
     assert catalog.knows(ObjectKey("app-Counter", "ab" * 32))
     assert not catalog.knows(OTHER)
+
+
+async def test_a_catalog_that_can_not_be_opened_says_so_and_leaves_no_thread(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "catalog.sqlite"
+    path.write_bytes(b"junk" * 5000)
+    before = set(threading.enumerate())
+    with pytest.raises(StorageFailure, match="can't be used: file is not a database"):
+        await open_catalog(path, asyncio.get_running_loop())
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()

@@ -155,3 +155,13 @@ def test_a_limit_that_may_not_be_raised_stays(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(descriptors.resource, "getrlimit", lambda kind: (256, 4096))
     monkeypatch.setattr(descriptors.resource, "setrlimit", refuse)
     descriptors.raise_descriptor_limit()
+
+
+async def test_when_no_descriptor_is_left_the_idlest_end_at_once(make) -> None:
+    found, evictor = make(100)
+    found.add(STEP + 3)
+    assert evictor.make_room()
+    assert sorted(map(float, found.actors)) == [STEP, STEP + 1, STEP + 2]
+    for actor in found.actors.values():
+        actor.is_busy = True
+    assert not evictor.make_room()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dohost.errors import CallerError, DataDirLocked
+from dohost.errors import CallerError, DataDirLocked, StorageFailure
 from dohost.runtime.lock import DataDirLock, LockInfo, holder
 
 HOLD = """
@@ -60,4 +61,22 @@ def test_the_lock_file_is_private(tmp_path: Path) -> None:
     lock = DataDirLock(tmp_path / "data")
     lock.acquire(LockInfo(pid=1, token="secret"))
     assert (tmp_path / "data" / "dohost.lock").stat().st_mode & 0o077 == 0
+    lock.release()
+
+
+def test_a_full_disk_is_said_and_keeps_the_sign_of_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dohost.lock").write_text("a process that crashed")
+
+    def refuse(descriptor: int, content: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dohost.runtime.lock.os.pwrite", refuse)
+    with pytest.raises(StorageFailure, match="No space left on device") as caught:
+        DataDirLock(tmp_path).acquire(LockInfo(pid=1))
+    assert caught.value.code == "storage-full"
+    monkeypatch.undo()
+    lock = DataDirLock(tmp_path)
+    assert not lock.acquire(LockInfo(pid=1)), "the last holder crashed"
     lock.release()

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 
-from dohost.gates import OutputGate
+from dohost.errors import StorageFailure
+from dohost.gates import Batch, OutputGate
+from dohost.runtime import checkpoints
+from dohost.runtime.actor import Actor
 from dohost.runtime.alarms import AlarmScheduler
-from dohost.storage import connecting, connection, database, files
+from dohost.runtime.registry import ObjectClass
+from dohost.storage import connecting, connection, database, failures, files
+from dohost.storage.commit import CommitLine
 from dohost.storage.directories import Directory
 from dohost.storage.transaction import Transactions
+from dohost.telemetry import Log
 
 
 def no_fsync() -> None:
@@ -100,6 +107,62 @@ DISK_BUGS: dict[str, Callable[[], None]] = {
 }
 
 
+def blurred_outcome() -> None:
+    """A failed sync is reported as if nothing had been applied."""
+    sync = CommitLine.sync
+
+    def not_applied(self: CommitLine) -> BaseException | None:
+        error = sync(self)
+        return None if error is None else StorageFailure(str(error), outcome="not-applied")
+
+    CommitLine.sync = not_applied  # type: ignore[method-assign]
+
+
+def hasty_quarantine() -> None:
+    """Whatever can't be opened is called damaged."""
+    failures._MAY_PASS = (apsw.NoMemError,)
+
+
+def stays_broken() -> None:
+    """An instance that was reset is never replaced."""
+    forget = ObjectClass.forget
+    ObjectClass.forget = lambda self, actor: forget(self, actor) if actor.broken is None else None  # type: ignore[method-assign]
+
+
+def no_answer() -> None:
+    """Who waits for a commit that fails waits for ever."""
+    finish = Batch.finish
+    Batch.finish = lambda self, error: finish(self, error) if error is None else None  # type: ignore[method-assign]
+
+
+def log_flood() -> None:
+    """Every failure is logged, and each commit tries again what failed."""
+    Log.limited = lambda self, monotonic: self  # type: ignore[method-assign]
+    checkpoints.RETRY_AFTER_S = 0.0
+
+
+def gives_up() -> None:
+    """A failing disk ends the whole server."""
+    commit_failed = Actor.commit_failed
+
+    def ends(self: Actor, error: BaseException) -> None:
+        commit_failed(self, error)
+        os._exit(1)
+
+    Actor.commit_failed = ends  # type: ignore[method-assign]
+
+
+FAULT_BUGS: dict[str, Callable[[], None]] = {
+    "early-answer": early_answer,
+    "blurred-outcome": blurred_outcome,
+    "hasty-quarantine": hasty_quarantine,
+    "stays-broken": stays_broken,
+    "no-answer": no_answer,
+    "log-flood": log_flood,
+    "gives-up": gives_up,
+}
+
+
 def plant(name: str) -> None:
     """Plant one bug in this process."""
-    DISK_BUGS[name]()
+    (DISK_BUGS | FAULT_BUGS)[name]()

@@ -1,4 +1,4 @@
-"""A real `dohost dev` in a process of its own, and a client that keeps a record of every answer."""
+"""A real `dohost` server in a process of its own, and a connection that gives each answer as it came."""
 
 from __future__ import annotations
 
@@ -80,13 +80,19 @@ def free_port() -> int:
 
 
 class Server:
-    """`dohost dev` on a project's directory; started again on the same port after a crash."""
+    """`dohost dev`, or another command, on a project's directory; started again on the same port."""
 
     def __init__(
-        self, root: Path, *, wrapper: Sequence[str] = (), flags: Sequence[str] = ()
+        self,
+        root: Path,
+        *,
+        command: Sequence[str] = ("dev", "--no-watch"),
+        wrapper: Sequence[str] = (),
+        flags: Sequence[str] = (),
     ) -> None:
         self.root = root
         self.port = free_port()
+        self._command = tuple(command)
         self._wrapper = tuple(wrapper)
         self._flags = tuple(flags)
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +101,7 @@ class Server:
         """Start and wait until it listens."""
         command = [
             *self._wrapper,
-            *(sys.executable, "-m", "dohost", "dev", "--no-watch", "--port", str(self.port)),
+            *(sys.executable, "-m", "dohost", *self._command, "--port", str(self.port)),
             *("--persist-to", str(self.root / "data"), *self._flags),
         ]
         output = (self.root / "output").open("ab")
@@ -126,6 +132,17 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, how)
         return self._process.wait(timeout=20)
+
+    @property
+    def pid(self) -> int:
+        """The process that was started last."""
+        assert self._process is not None, "it was started"
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has been started and lives."""
+        return self._process is not None and self._process.poll() is None
 
     async def get(self, path: str) -> str:
         """Send one request on a connection of its own and return the body of its 200."""
