@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 from workers import ReadableStream
 
+from dohost.gateway.accept import names
 from dohost.gateway.aggregate import AggregateRequest, CallResult, parse_aggregate
 from dohost.gateway.aggregate_answer import ENVELOPE_TYPE, answer_aggregate, error_of
 from dohost.gateway.bodies import read_json
@@ -35,10 +36,10 @@ async def aggregate(
         return charged
     accept = exchange.headers.get("accept", "")
     for media_type in (NDJSON, EVENT_STREAM):
-        if media_type in accept:
+        if names(accept, media_type):
             return _streamed(parts, exchange, request, media_type=media_type)
     results = await parts.aggregates.run(request, exchange.identity)
-    is_envelope = ENVELOPE_TYPE in accept or exchange.query().get("shape") == "envelope"
+    is_envelope = names(accept, ENVELOPE_TYPE) or exchange.query().get("shape") == "envelope"
     answer = answer_aggregate(request, results, is_envelope=is_envelope)
     return Answer(status=answer.status, headers=(*answer.headers, *charged), body=answer.body)
 

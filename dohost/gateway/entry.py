@@ -19,6 +19,7 @@ import msgspec
 from workers import Request, Response, WorkerEntrypoint, fetch
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
+from dohost.gateway.address_limits import AddressLimits, RateLimitBinding
 from dohost.gateway.auth import Authenticator
 from dohost.gateway.builtin import is_shared
 from dohost.gateway.caller import CONTEXT_HEADER
@@ -39,11 +40,13 @@ from dohost.gateway.tenants import (
     PeerFacts,
     Tenancy,
     derive_tenant,
+    ip_key,
 )
 from dohost.memo import Memo
 from dohost.telemetry import Log, stderr_log
 
 CLIENT_IP = "cf-connecting-ip"
+ADDRESS_BINDING = "GATEWAY_IP"
 JWKS_BYTES_MAX = 262_144
 PLACES_MAX = 4_096
 PATHS_MEMOISED_MAX = 1_024
@@ -106,6 +109,12 @@ class Entry:
             key_sets=KeySets(fetch_jwks, _NoStore(), clock=clock, log=log),
             keys=self.control.key,
             clock=clock,
+        )
+        self._addresses = AddressLimits(
+            self.config.limiter,
+            binding=cast("RateLimitBinding | None", getattr(env, ADDRESS_BINDING, None)),
+            clock=clock,
+            log=log,
         )
         self._shared_paths: Memo[bool] = Memo(entries_max=PATHS_MEMOISED_MAX)
         self._places: dict[Shown, Place] = {}
@@ -185,9 +194,18 @@ class Entry:
     async def find_place(self, arrival: Arrival, choose: Choose | None) -> Place | Problem:
         """Find who calls, for whom, and where that is served; remember what facts alone decided."""
         generation = self.control.generation()
-        facts, administrator = arrival.facts(), self.administrator(arrival)
+        facts = arrival.facts()
+        address = ip_key(facts.get(CLIENT_IP, ""))
+        # Whoever was known until lately, and every caller of a program that places each anew, passes.
+        if choose is None and arrival.shown not in self._places:
+            has_credential = "authorization" in facts or "x-api-key" in facts
+            refused = await self._addresses.admit(address, has_credential=has_credential)
+            if refused is not None:
+                return refused
+        administrator = self.administrator(arrival)
         principal = administrator or await self._authenticator.authenticate(facts)
         if isinstance(principal, Problem):
+            self._addresses.refused(address)
             return principal
         chosen = None if choose is None else await choose(arrival.request, principal)
         if chosen is not None:

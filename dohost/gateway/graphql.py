@@ -20,6 +20,7 @@ from dohost.federation.contract import (
     GraphQLRequest,
     Subgraph,
 )
+from dohost.gateway.accept import names, negotiate
 from dohost.gateway.auth import authorise
 from dohost.gateway.config import GatewayConfig
 from dohost.gateway.dispatch import Dispatcher
@@ -31,7 +32,6 @@ from dohost.gateway.graphql_http import (
     RESPONSE_TYPE,
     answer_result,
     answer_unreadable,
-    negotiate,
     read_request,
 )
 from dohost.gateway.graphql_page import page_answer
@@ -155,7 +155,7 @@ def compose(subgraphs: Sequence[Subgraph], config: GatewayConfig) -> Engine | Pr
 
 def _preferred(exchange: Exchange, offered: tuple[str, ...]) -> tuple[str, ...]:
     """Put the new media type first for whoever names it; the rest are taken to expect plain JSON."""
-    if RESPONSE_TYPE in exchange.headers.get("accept", "").lower():
+    if names(exchange.headers.get("accept", ""), RESPONSE_TYPE):
         return (RESPONSE_TYPE, *(each for each in offered if each != RESPONSE_TYPE))
     return offered
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from dohost.gateway.accept import names
 from dohost.gateway.replies import encode_result
 
 EVENT_STREAM = "text/event-stream"
@@ -16,7 +17,7 @@ NDJSON = "application/x-ndjson"
 
 def content_type_of(accept: str) -> str:
     """Return the framing that a client's `Accept` asks for; lines of JSON by default."""
-    return EVENT_STREAM if EVENT_STREAM in accept else NDJSON
+    return EVENT_STREAM if names(accept, EVENT_STREAM) else NDJSON
 
 
 async def frames(items: AsyncIterator[object], *, content_type: str) -> AsyncIterator[bytes]:

@@ -16,6 +16,7 @@ from email.utils import format_datetime
 
 from msgspec import Struct
 
+from dohost.gateway.accept import wanted
 from dohost.gateway.config_tables import ConfigProblem, VersionConfig, VersionsConfig
 from dohost.gateway.problems import Problem, problem
 
@@ -131,8 +132,9 @@ def requested(
         if name.lower() in headers:
             yield "header", headers[name.lower()].strip()
     if config.media_type:
-        for found in MEDIA_VERSION.finditer(headers.get("accept", "")):
-            yield "media-type", found.group(1) or found.group(2)
+        for text in wanted(headers.get("accept", "")):
+            for found in MEDIA_VERSION.finditer(text):
+                yield "media-type", found.group(1) or found.group(2)
     if config.query is not None and config.query in query:
         yield "query", query[config.query]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from typing import Protocol
 
@@ -22,17 +23,33 @@ from dohost.simulators.resources import Resources
 
 
 class Env:
-    """A worker's bindings as attributes; a name that is not bound is an AttributeError."""
+    """A worker's bindings as attributes; a name that is not bound is an AttributeError that says which are."""
 
     def __init__(self, bindings: Mapping[str, object]) -> None:
         vars(self).update(bindings)
 
     def __getattr__(self, name: str) -> object:
-        raise AttributeError(name)
+        raise NotBound(name, vars(self).keys())
 
     def __repr__(self) -> str:
         # Names only: values may be secrets.
         return f"<Env {' '.join(sorted(vars(self)))}>"
+
+
+class NotBound(AttributeError):
+    """A name that `env` does not have; the message is made when somebody reads it, as probing is common."""
+
+    def __init__(self, name: str, bindings: Iterable[str]) -> None:
+        super().__init__(name=name)
+        self._missing = name
+        self._bindings = bindings
+
+    def __str__(self) -> str:
+        names = sorted(self._bindings)
+        bound = f"bound are {', '.join(names)}." if names else "nothing is bound."
+        near = get_close_matches(self._missing.upper(), names, n=1)
+        suggestion = f" Did you mean {near[0]!r}?" if near else ""
+        return f"env has no binding {self._missing!r}; {bound}{suggestion}"
 
 
 class Directory(Protocol):

@@ -38,6 +38,7 @@ from dohost.server.limits import Limits, header_bytes
 from dohost.server.problems import Problem, encode_problem
 from dohost.server.target import BadTarget, is_authority, url_of
 
+_ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _FORBIDDEN_METHODS = frozenset(("CONNECT", "TRACE", "TRACK"))
 _STRIPPED_NAMES = frozenset(
     name.lower().encode() for name in (*IDENTITY_FIELDS, *FORWARDING_FIELDS)
@@ -64,7 +65,9 @@ def refusal_of(message: RawRequestMessage, connection: Connection) -> Problem | 
         if message.headers["Transfer-Encoding"].strip().lower() != "chunked":
             return Problem(status=501, detail="Only the chunked transfer coding is supported.")
     if message.method in _FORBIDDEN_METHODS:
-        return Problem(status=405, detail="This method is not served.")
+        return Problem(
+            status=405, detail="This method is not served.", fields=(("Allow", _ALLOWED),)
+        )
     if connection.is_large:
         limits = connection.listener.limits
         if header_bytes(message.raw_headers) > limits.header_bytes_max:

@@ -9,7 +9,8 @@ import pytest
 from deployment import Deployment, Reply
 
 from dohost.gateway import Service, resolves
-from dohost.gateway.graphql_http import HTML_TYPE, JSON_TYPE, RESPONSE_TYPE, negotiate
+from dohost.gateway.accept import negotiate
+from dohost.gateway.graphql_http import HTML_TYPE, JSON_TYPE, RESPONSE_TYPE
 
 QUERY = "{ greeting }"
 ENTITY = "query($n: String!) { __type(name: $n) { name } }"

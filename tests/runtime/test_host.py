@@ -11,6 +11,7 @@ from workers import Request
 
 from dohost.config import RateLimitBinding
 from dohost.errors import JsException, Quarantined
+from dohost.runtime.bindings import Env
 
 
 async def wait_for(condition, *, seconds: float = 5.0) -> None:
@@ -49,15 +50,26 @@ async def test_json_variables_have_to_py_and_missing_bindings_are_attribute_erro
             async def fetch(self, request):
                 plain = self.env.SETTINGS.to_py()
                 try:
-                    self.env.NOPE
+                    self.env.SETTING
                 except AttributeError as error:
                     missing = str(error)
                 return Response(f"{type(plain).__name__} {self.env.SETTINGS.tiers[0].rpm} {missing}")
         """,
-        vars={"SETTINGS": {"tiers": [{"rpm": 100}]}},
+        vars={"SETTINGS": {"tiers": [{"rpm": 100}]}, "OTHER": "secret"},
     )
     await bench.run(config)
-    assert await (await bench.get()).text() == "dict 100 NOPE"
+    assert await (await bench.get()).text() == (
+        "dict 100 env has no binding 'SETTING'; bound are OTHER, SETTINGS. Did you mean 'SETTINGS'?"
+    )
+
+
+def test_probing_for_a_binding_gives_its_default_and_no_values_are_told() -> None:
+    assert getattr(Env({"A": 1}), "NOPE", "default") == "default"
+    with pytest.raises(AttributeError) as caught:
+        _ = Env({"TOKEN": "hunter2"}).x
+    assert str(caught.value) == "env has no binding 'x'; bound are TOKEN."
+    with pytest.raises(AttributeError, match="env has no binding 'B'; nothing is bound"):
+        _ = Env({}).B
 
 
 async def test_functions_are_called_back_in_the_object_that_they_came_from(bench) -> None:

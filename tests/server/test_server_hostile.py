@@ -124,6 +124,8 @@ async def test_a_hostile_request_is_refused_once_and_the_next_client_is_served(
         assert (answer.status, answer.closes) == (status, True)
         assert b"Traceback" not in answer.body
         assert answer["content-type"] == "application/problem+json"
+        # RFC 9110 §15.5.6.
+        assert (answer["allow"] is not None) == (status == 405)
         assert await client.is_closed()
         client.close()
         assert (await server.get()).status == 200

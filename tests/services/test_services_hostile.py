@@ -17,6 +17,7 @@ WRANGLER = Path(__file__).parents[2] / "wrangler.toml"
 EVERYTHING_ALLOWED = tomllib.loads(WRANGLER.read_text())["vars"]["GATEWAY"] | {
     "rate_limits": {"free": {"rpm": 100_000, "burst": 10_000}},
     "auth": {"anonymous": "all"},
+    "limiter": {"failed_auth": {"rpm": 100_000, "burst": 10_000}},
 }
 TIME_MAX_S = 5.0
 GROWTH_BYTES_MAX = 50 << 20
