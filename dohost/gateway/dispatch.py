@@ -18,6 +18,7 @@ from dohost.clock import Clock
 from dohost.gateway.breakers import Breakers, Grant
 from dohost.gateway.circuit_breaker import Outcome, Rejected, circuit_open_members
 from dohost.gateway.problems import Problem, problem
+from dohost.gateway.stats import Stats
 from dohost.gateway.upstream import Answered, Failed, Sent, Stub, Target
 from dohost.telemetry import Log
 
@@ -58,9 +59,12 @@ class Pending:
 class Dispatcher:
     """Holds the breakers and the bindings of one gateway object."""
 
-    def __init__(self, env: object, breakers: Breakers, *, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, env: object, breakers: Breakers, *, stats: Stats, clock: Clock, log: Log
+    ) -> None:
         self._env = env
         self._breakers = breakers
+        self._stats = stats
         self._clock = clock
         self.log = log
 
@@ -88,7 +92,8 @@ class Dispatcher:
         return cast("Stub", namespace.getByName(target.object_name))
 
     def report(self, grant: Grant, outcome: Outcome) -> None:
-        """Tell the breakers how a call ended."""
+        """Tell the breakers how a call ended, and count it."""
+        self._stats.count_call(grant.target.service.name, outcome)
         self._breakers.report(grant, outcome, now_ms=self._clock.realtime_ns() // NS_PER_MS)
 
     def record(self, grant: Grant, failed: Failed, *, request_id: str) -> None:

@@ -28,6 +28,7 @@ from dohost.gateway.parts import Parts
 from dohost.gateway.plan import Plan, Refusal
 from dohost.gateway.problems import Problem
 from dohost.gateway.python_calls import GatewayCalls, aggregate_calls
+from dohost.gateway.reports import Report
 from dohost.gateway.settings import settings_of
 from dohost.gateway.state import ObjectState
 from dohost.telemetry import Log, stderr_log
@@ -36,9 +37,13 @@ Header = tuple[str, str]
 
 
 class Gateway(DurableObject):
-    """A tenant's gateway; subclass it to add `on_request` and `on_response`."""
+    """A tenant's gateway; subclass it to add `on_request` and `on_response`.
+
+    `binding` is the name under which the class is bound; under another, `$control` hears of no object.
+    """
 
     ctx: ObjectState
+    binding: ClassVar[str] = "GATEWAY_DO"
     clock: ClassVar[Clock] = SystemClock()
     entropy: ClassVar[Entropy] = SystemEntropy()
     log: ClassVar[Log] = stderr_log()
@@ -47,7 +52,13 @@ class Gateway(DurableObject):
         super().__init__(ctx, env)
         self._settings = settings_of(env)
         self._parts = Parts(
-            ctx, env, settings=self._settings, clock=self.clock, entropy=self.entropy, log=self.log
+            ctx,
+            env,
+            settings=self._settings,
+            binding=self.binding,
+            clock=self.clock,
+            entropy=self.entropy,
+            log=self.log,
         )
 
     async def on_request(self, exchange: Exchange) -> Response | None:
@@ -99,6 +110,8 @@ class Gateway(DurableObject):
         response = self._finish(exchange, answer, (*charged, *version.headers))
         took_ms = (self.clock.monotonic() - began) * 1_000
         parts.stats.count(route.pattern, response.status, version=version.version, took_ms=took_ms)
+        if began >= parts.reports.due_s:
+            parts.reports.send(began)
         return response
 
     async def _answered(self, exchange: Exchange, plan: Plan) -> Answer | Problem:
@@ -185,6 +198,12 @@ class Gateway(DurableObject):
         """Return a tenant made at run time as plain data; for the entry point, in `$control`."""
         found = self._parts.tenants.find(tenant)
         return None if found is None else plain(found)
+
+    def gateway_report(self, report: object) -> None:
+        """Take another gateway object's report, in `$control`."""
+        told = msgspec.convert(report, Report)
+        self._parts.stats.add(told.counts)
+        self._parts.circuits.note(told.object, told.circuits, self.clock.monotonic())
 
     def _own_identity(self) -> Identity:
         name = self.ctx.id.name or "anonymous"

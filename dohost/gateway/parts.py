@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import cast
 
 from dohost.clock import Clock, Entropy
 from dohost.gateway.aggregate_run import AggregateRunner
 from dohost.gateway.breakers import Breakers
 from dohost.gateway.cache import Cache
+from dohost.gateway.control_calls import CONTROL
 from dohost.gateway.dispatch import NS_PER_MS, Dispatcher
 from dohost.gateway.graphql import GraphqlEndpoint
 from dohost.gateway.http_cache import HttpCache
 from dohost.gateway.limits import Limits
 from dohost.gateway.plan import Planner
+from dohost.gateway.reports import ReportedCircuits, ReportNamespace, Reports
 from dohost.gateway.service_calls import ServiceCalls
 from dohost.gateway.settings import Settings
 from dohost.gateway.state import ObjectState
@@ -39,6 +42,7 @@ class Parts:
         env: object,
         *,
         settings: Settings,
+        binding: str,
         clock: Clock,
         entropy: Entropy,
         log: Log,
@@ -60,7 +64,7 @@ class Parts:
         self.cache = Cache(config.cache, CacheRows(tables))
         now_ms = clock.realtime_ns() // NS_PER_MS
         self.breakers = Breakers(config.circuit_breaker, BreakerRows(tables), now_ms=now_ms)
-        self.dispatcher = Dispatcher(env, self.breakers, clock=clock, log=log)
+        self.dispatcher = Dispatcher(env, self.breakers, stats=self.stats, clock=clock, log=log)
         self.calls = ServiceCalls(config, self.dispatcher, self.cache, clock=clock)
         self.aggregates = AggregateRunner(self.calls, config.aggregate, clock=clock)
         self.graphql = GraphqlEndpoint(config, self.calls, self.dispatcher, clock=clock)
@@ -68,6 +72,25 @@ class Parts:
         def later(work: Awaitable[object]) -> None:
             ctx.waitUntil(work)
 
+        self.circuits = ReportedCircuits()
+        name = ctx.id.name or "unnamed"
+        namespace = cast("ReportNamespace | None", getattr(env, binding, None))
+        self.reports = Reports(
+            name,
+            self.stats,
+            circuits=self.circuit_states,
+            namespace=None if name == CONTROL else namespace,
+            later=later,
+            log=log,
+        )
         self.http_cache = HttpCache(
             self.cache, config.cache, clock=clock, entropy=entropy, later=later
         )
+
+    def circuit_states(self) -> dict[str, str]:
+        """Return the state of each service's breaker in this object."""
+        now_ms = self.clock.realtime_ns() // NS_PER_MS
+        return {
+            name: str(self.breakers.status(name, service.circuit_breaker, now_ms=now_ms)["state"])
+            for name, service in self.config.services.items()
+        }

@@ -1,4 +1,4 @@
-"""Counters of one gateway object: what was asked, how it ended, and how long it took.
+"""Counters of gateway objects: what was asked, how it ended, and how long it took.
 
 Names are few and fixed (route patterns, services, statuses), so that a scrape stays small whatever
 clients send. The text form is Prometheus's.
@@ -10,14 +10,26 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 
+import msgspec
+
 BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 HELP = {
     "gateway_requests_total": "Requests by route and status.",
-    "gateway_calls_total": "Calls of service methods by service and outcome.",
+    "gateway_calls_total": "Calls of services by service and outcome.",
     "gateway_version_requests_total": "Requests by API version.",
     "gateway_request_duration_ms": "Time from the route to the answer.",
 }
 Labels = tuple[tuple[str, str], ...]
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts as they travel: rows of labels with a number each."""
+
+    requests: list[tuple[str, int, int]]
+    versions: dict[str, int]
+    calls: list[tuple[str, str, int]]
+    buckets: list[int]
+    sum_ms: float
 
 
 class Stats:
@@ -39,8 +51,32 @@ class Stats:
         self._buckets[bisect_left(BOUNDS_MS, took_ms)] += 1
 
     def count_call(self, service: str, outcome: str) -> None:
-        """Count one call of a service method."""
+        """Count one call of a service."""
         self._calls[service, outcome] += 1
+
+    def take(self) -> Counts:
+        """Return everything that was counted and begin again at nothing."""
+        taken = Counts(
+            requests=[(*labels, count) for labels, count in self._requests.items()],
+            versions=dict(self._versions),
+            calls=[(*labels, count) for labels, count in self._calls.items()],
+            buckets=self._buckets,
+            sum_ms=self._sum_ms,
+        )
+        for counter in (self._requests, self._versions, self._calls):
+            counter.clear()
+        self._buckets, self._sum_ms = [0] * len(self._buckets), 0.0
+        return taken
+
+    def add(self, counts: Counts) -> None:
+        """Count what somebody else has counted."""
+        for route, status, count in counts.requests:
+            self._requests[route, status] += count
+        for service, outcome, count in counts.calls:
+            self._calls[service, outcome] += count
+        self._versions.update(counts.versions)
+        self._buckets = [a + b for a, b in zip(self._buckets, counts.buckets, strict=True)]
+        self._sum_ms += counts.sum_ms
 
     def by_version(self) -> dict[str, int]:
         """Return how many requests each API version had."""

@@ -45,14 +45,18 @@ async def cache_stats(parts: Parts, exchange: Exchange, parameters: Parameters) 
 
 
 async def versions(parts: Parts, exchange: Exchange, parameters: Parameters) -> Answer | Problem:
-    """List the API versions with their dates."""
-    listed = describe_versions(parts.config.versions, parts.clock.realtime_ns())
+    """List the API versions with their dates and how often each was asked for."""
+    asked = parts.stats.by_version()
+    listed = [
+        {**described, "requests": asked.get(str(described["version"]), 0)}
+        for described in describe_versions(parts.config.versions, parts.clock.realtime_ns())
+    ]
     return json_answer({"versions": listed, "default": parts.config.versions.default})
 
 
 async def health(parts: Parts, exchange: Exchange, parameters: Parameters) -> Answer | Problem:
-    """Say that this object answers, and how the circuits are that it knows of."""
-    states = {name: told["state"] for name, told in circuits(parts).items()}
+    """Say that this object answers, and how circuits are: the worst that any object has reported."""
+    states = parts.circuits.worst(parts.circuit_states(), parts.clock.monotonic())
     return json_answer({"status": "ok", "service": "gateway", "circuits": states})
 
 
@@ -65,7 +69,7 @@ async def ready(parts: Parts, exchange: Exchange, parameters: Parameters) -> Ans
 
 
 async def metrics(parts: Parts, exchange: Exchange, parameters: Parameters) -> Answer | Problem:
-    """Return this object's counters for Prometheus."""
+    """Return all objects' counters for Prometheus, as they last reported them."""
     return text_answer(parts.stats.prometheus(), PROMETHEUS)
 
 
