@@ -110,8 +110,8 @@ class Gateway(DurableObject):
         response = self._finish(exchange, answer, (*charged, *version.headers))
         took_ms = (self.clock.monotonic() - began) * 1_000
         parts.stats.count(route.pattern, response.status, version=version.version, took_ms=took_ms)
-        if began >= parts.reports.due_s:
-            parts.reports.send(began)
+        if parts.reports.is_due:
+            parts.reports.begin()
         return response
 
     async def _answered(self, exchange: Exchange, plan: Plan) -> Answer | Problem:
@@ -203,6 +203,7 @@ class Gateway(DurableObject):
         """Take another gateway object's report, in `$control`."""
         told = msgspec.convert(report, Report)
         self._parts.stats.add(told.counts)
+        self._parts.counts.save(self._parts.stats.counts())
         self._parts.circuits.note(told.object, told.circuits, self.clock.monotonic())
 
     def _own_identity(self) -> Identity:

@@ -23,6 +23,7 @@ from dohost.gateway.stats import Stats
 from dohost.gateway.tables import (
     BreakerRows,
     CacheRows,
+    CountRows,
     KeyRows,
     LimitMarks,
     Tables,
@@ -73,6 +74,7 @@ class Parts:
             ctx.waitUntil(work)
 
         self.circuits = ReportedCircuits()
+        self.counts = CountRows(tables)
         name = ctx.id.name or "unnamed"
         namespace = cast("ReportNamespace | None", getattr(env, binding, None))
         self.reports = Reports(
@@ -83,6 +85,8 @@ class Parts:
             later=later,
             log=log,
         )
+        if name == CONTROL and (counted := self.counts.load()) is not None:
+            self.stats.add(counted)
         self.http_cache = HttpCache(
             self.cache, config.cache, clock=clock, entropy=entropy, later=later
         )

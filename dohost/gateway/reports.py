@@ -1,13 +1,14 @@
 """What gateway objects tell `$control` of themselves, so that one page shows all of them.
 
-An object sends what it counted since the last report, and how its circuits stand, with the first request that
-ends `PERIOD_S` after that report, in the background; a report that fails is part of the next one. `$control`
-adds counts up and keeps the states of each object for a minute. Both are in memory: a counter that begins
-again is nothing new to whoever scrapes it.
+A second after the first request that it has not told of yet, an object sends what it counted since, and how
+its circuits stand, in the background; a report that fails is part of the next one. `$control` adds counts up
+and stores them, and keeps the states of each object for a minute. An object that ends within that second
+takes its counts of it along.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
@@ -18,7 +19,7 @@ from dohost.gateway.control_calls import CONTROL
 from dohost.gateway.stats import Counts, Stats
 from dohost.telemetry import Log
 
-PERIOD_S = 10.0
+DELAY_S = 1.0
 STATES_LIVE_S = 60.0
 OBJECTS_MAX = 10_000
 _SEVERITY = {"closed": 0, "half-open": 1, "open": 2}
@@ -64,16 +65,18 @@ class Reports:
         self._namespace = namespace
         self._later = later
         self._log = log
-        # One comparison decides whether a request has anything to do with this.
-        self.due_s = float("inf") if namespace is None else 0.0
+        # Whether a request that was counted now is the first that no report under way will tell of.
+        self.is_due = namespace is not None
 
-    def send(self, now_s: float) -> None:
-        """Send a report behind the answer that is being given."""
+    def begin(self) -> None:
+        """Send a report in a while, behind the answer that is being given."""
         assert self._namespace is not None, "it is never due"
-        self.due_s = now_s + PERIOD_S
+        self.is_due = False
         self._later(self._send(self._namespace))
 
     async def _send(self, namespace: ReportNamespace) -> None:
+        await asyncio.sleep(DELAY_S)
+        self.is_due = True
         counts = self._stats.take()
         report = Report(object=self._name, counts=counts, circuits=self._circuits())
         plain = msgspec.json.decode(msgspec.json.encode(report))  # no tuples: RPC has none

@@ -54,15 +54,19 @@ class Stats:
         """Count one call of a service."""
         self._calls[service, outcome] += 1
 
-    def take(self) -> Counts:
-        """Return everything that was counted and begin again at nothing."""
-        taken = Counts(
+    def counts(self) -> Counts:
+        """Return everything that was counted."""
+        return Counts(
             requests=[(*labels, count) for labels, count in self._requests.items()],
             versions=dict(self._versions),
             calls=[(*labels, count) for labels, count in self._calls.items()],
-            buckets=self._buckets,
+            buckets=list(self._buckets),
             sum_ms=self._sum_ms,
         )
+
+    def take(self) -> Counts:
+        """Return everything that was counted and begin again at nothing."""
+        taken = self.counts()
         for counter in (self._requests, self._versions, self._calls):
             counter.clear()
         self._buckets, self._sum_ms = [0] * len(self._buckets), 0.0

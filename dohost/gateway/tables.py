@@ -14,6 +14,7 @@ from dohost.gateway.api_keys import KeyRecord
 from dohost.gateway.cache import CacheEntry
 from dohost.gateway.config_tables import TenantConfig
 from dohost.gateway.state import Sql
+from dohost.gateway.stats import BOUNDS_MS, Counts
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS limits (key TEXT PRIMARY KEY, mark BLOB NOT NULL) STRICT",
@@ -135,6 +136,31 @@ class TenantRows:
     def save(self, tenant: str, config: TenantConfig) -> None:
         text = msgspec.json.encode(config).decode()
         self._tables.write("INSERT OR REPLACE INTO tenants VALUES (?, ?)", tenant, text)
+
+
+class CountRows:
+    """What all objects have counted, in `$control`: one row, as JSON.
+
+    Its table came later than the others, so a file may have those and not this one.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def load(self) -> Counts | None:
+        """Return what was saved; None if nothing was, or with other bounds of durations."""
+        if not self._tables.read("SELECT 1 FROM sqlite_master WHERE name = 'counts'"):
+            return None
+        (row,) = self._tables.read("SELECT counts FROM counts")
+        counts = msgspec.json.decode(str(row["counts"]), type=Counts)
+        return counts if len(counts.buckets) == len(BOUNDS_MS) + 1 else None
+
+    def save(self, counts: Counts) -> None:
+        text = msgspec.json.encode(counts).decode()
+        self._tables.write(
+            "CREATE TABLE IF NOT EXISTS counts (id INTEGER PRIMARY KEY, counts TEXT NOT NULL) STRICT"
+        )
+        self._tables.write("INSERT OR REPLACE INTO counts VALUES (1, ?)", text)
 
 
 def as_bytes(value: object) -> bytes:

@@ -45,3 +45,15 @@ async def test_an_overloaded_service_is_an_answer_of_the_gateway(dohost: Isolate
         response = await dohost.fetch("/api/v1/users/nobody-cached")
         assert response.status == 503
         assert fault.count >= 1
+
+
+async def test_metrics_are_of_all_objects_and_outlive_them(dohost: IsolatedHost) -> None:
+    async with dohost.client() as http:
+        for name in ("alice", "alice", "bob"):
+            await http.get(f"/api/v1/users/{name}")
+        await dohost.advance(60)
+        await dohost.restart()
+        text = await (await http.get("/metrics")).text()
+    assert 'gateway_requests_total{route="/api/v1/users/*",status="200"} 3' in text
+    # The second answer about alice came from the cache.
+    assert 'gateway_calls_total{service="users",outcome="ok"} 2' in text
