@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import cold, in_process, peers, product, run
+from tests.benchmarks import cold, flat, in_process, peers, product, run
 from tests.benchmarks.load import Load, answer_length, percentile, request_bytes
 from tests.benchmarks.report import Line, markdown, summary
 from tests.benchmarks.rounds import Measured, cpu_ratio_of, ratio_of, trials_of
@@ -155,3 +155,17 @@ async def test_cold_objects_are_called_and_cost_something(tmp_path: Path) -> Non
     assert set(bare) < set(ours)
     assert all(cost > 0 for cost in (*ours.values(), *bare.values()))
     assert "SQLite alone" in cold.table(ours, bare)
+
+
+async def test_twins_do_the_same_and_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flat, "TIMES", 2)
+    monkeypatch.setattr(flat, "ROWS_AT_ONCE", 4)
+    found = [
+        *await flat.big_file(tmp_path / "file", 1),
+        *await flat.among_many(tmp_path / "many", 3),
+        *await flat.long_log(tmp_path / "log", 2),
+    ]
+    assert all(each.small_us > 0 and each.big_us > 0 for each in found)
+    assert str(flat.Compared(label="get", small_us=2, big_us=3)).endswith("1.50×")
