@@ -11,7 +11,8 @@ import contextlib
 import random
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 
@@ -28,6 +29,10 @@ class Clock(Protocol):
 
     def thread_cpu(self) -> float:
         """Return the seconds of processor time that the calling thread has used."""
+        ...
+
+    def cpu_of(self, thread_id: int) -> Callable[[], float]:
+        """Return what tells, in any thread, the processor time of the one with this identifier."""
         ...
 
 
@@ -56,6 +61,14 @@ class SystemClock:
     realtime_ns = staticmethod(time.time_ns)
     thread_cpu = staticmethod(time.thread_time)
 
+    @staticmethod
+    def cpu_of(thread_id: int) -> Callable[[], float]:
+        if not hasattr(
+            time, "pthread_getcpuclockid"
+        ):  # macOS: that of the process is the next best
+            return time.process_time
+        return partial(time.clock_gettime, time.pthread_getcpuclockid(thread_id))
+
 
 class ManualClock:
     """A clock that stands still until `advance` is called."""
@@ -73,6 +86,9 @@ class ManualClock:
 
     def thread_cpu(self) -> float:
         return self._cpu_s
+
+    def cpu_of(self, thread_id: int) -> Callable[[], float]:
+        return self.thread_cpu
 
     def compute(self, seconds: float) -> None:
         """Let the caller have used `seconds` of processor time; no other clock moves."""

@@ -27,6 +27,7 @@ from dohost.runtime.descriptors import raise_descriptor_limit
 from dohost.runtime.host import Host, HostOptions
 from dohost.runtime.inspection import Inspector
 from dohost.runtime.lock import LockInfo
+from dohost.runtime.watchdog import HANG_S_DEFAULT, Watchdog
 from dohost.server.app import RequestLine, Server, ServerOptions
 from dohost.server.outbound import Outbound
 
@@ -63,14 +64,17 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.asynccontextmanager
-async def running_host(options: HostOptions) -> AsyncIterator[Host]:
+async def running_host(
+    options: HostOptions, *, hang_s: float = HANG_S_DEFAULT
+) -> AsyncIterator[Host]:
     """Run a host on its data directory. Raises: DataDirLocked at once if another process has it."""
     raise_descriptor_limit()
     outbound = Outbound()
     host = Host(options, outbound=outbound)
     await host.start(LockInfo(pid=os.getpid()))
     try:
-        yield host
+        with Watchdog(host.parts, hang_s=hang_s):
+            yield host
     finally:
         await host.drain(grace_s=DRAIN_GRACE_S)
         await outbound.close()

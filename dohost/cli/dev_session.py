@@ -63,7 +63,7 @@ async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
         history=serving.history,
         log=view.log,
     )
-    async with running_host(options) as host:
+    async with running_host(options, hang_s=serving.hang_s) as host:
         session = _Session(project, host, loaded=loaded, view=view)
         view.say("⎔ Starting local server...")
         await session.load_first()

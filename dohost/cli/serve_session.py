@@ -47,7 +47,7 @@ async def serve_until_stopped(
         is_dev=False,
         trusted_proxies=trusted_proxies,
     )
-    async with running_host(options) as host:
+    async with running_host(options, hang_s=serving.hang_s) as host:
         await host.load(workers)
         async with running_server(host, listening, faces=faces, workers=lambda: workers) as running:
             host.schedules.fire()

@@ -14,6 +14,7 @@ from dohost.cli.console import out
 from dohost.cli.dev_view import LOG_LEVELS, DevView
 from dohost.cli.project import Project, parse_vars
 from dohost.config import Overrides
+from dohost.runtime.watchdog import HANG_S_DEFAULT
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 
 
@@ -34,6 +35,7 @@ class ServerFlags(TypedDict):
     is_strict: bool
     evict_after_s: float
     has_eviction: bool
+    hang_s: float
     history_commits: int
     history_hours: float
     is_json: bool
@@ -49,6 +51,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     is_strict: bool
     evict_after_s: float | None
     history: HistoryLimits = DEFAULT_LIMITS
+    hang_s: float = HANG_S_DEFAULT
 
 
 _OPTIONS = (
@@ -94,6 +97,15 @@ _OPTIONS = (
     ),
     click.option(
         "--no-evict", "has_eviction", flag_value=False, default=True, help="Keep objects in memory."
+    ),
+    click.option(
+        "--report-hangs",
+        "hang_s",
+        type=click.FloatRange(min=0.1),
+        default=HANG_S_DEFAULT,
+        show_default=True,
+        metavar="SECONDS",
+        help="Report code that keeps everybody else waiting for longer than this.",
     ),
     click.option(
         "--history-commits",
@@ -146,6 +158,7 @@ def serving_of(flags: ServerFlags) -> Serving:
         tls=_tls(flags["https_cert_path"], flags["https_key_path"]),
         is_strict=flags["is_strict"],
         evict_after_s=flags["evict_after_s"] if flags["has_eviction"] else None,
+        hang_s=flags["hang_s"],
         history=HistoryLimits(
             commits_max=flags["history_commits"], age_max_s=round(flags["history_hours"] * 3600)
         ),

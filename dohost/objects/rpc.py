@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from types import FunctionType
 
-from dohost.errors import AbortError, DohostError, JsException, JsTypeError
+from dohost.errors import AbortError, DohostError, JsException, JsRangeError, JsTypeError
 
 Method = Callable[..., object]
 
@@ -78,7 +78,7 @@ def refuse_target_method(name: str) -> JsException:
 def to_remote_error(error: BaseException, object_id: str | None) -> JsException:
     """Return `error` as the caller on the other side of a call sees it.
 
-    The class of a Python exception is lost, as on Cloudflare; the message carries its traceback, and
+    The class of a Python exception is lost, as on Cloudflare (a RecursionError is JavaScript's for the same); the message carries its traceback, and
     here `__cause__` is the exception itself, so that a debugger and a log still have it.
     """
     if isinstance(error, JsException):
@@ -89,6 +89,9 @@ def to_remote_error(error: BaseException, object_id: str | None) -> JsException:
         remote = JsException(str(error))
         # A full disk stays a 507 and a lack of descriptors a 503, however many calls it crosses.
         remote.code = error.code
+        remote.__cause__ = error
+    elif isinstance(error, RecursionError):
+        remote = JsRangeError("Maximum call stack size exceeded")
         remote.__cause__ = error
     else:
         text = "".join(traceback.format_exception(error)).rstrip("\n")

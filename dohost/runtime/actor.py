@@ -97,6 +97,7 @@ class Actor:
             is_recorded=lambda: parts.catalog.knows(self.key),
             make_room=parts.evictor.make_room,
         )
+        self.database.authorizer.is_over = parts.meter.is_over
         if self.database.is_begun_anew:
             parts.log.event("object.unfinished", level="warn", object=repr(self), file=str(path))
         self.line = CommitLine(parts.committer, Commits(self))
@@ -327,6 +328,8 @@ class Actor:
         """Refuse storage to an instance that has ended, and to other threads."""
         if self.broken is not None or self.is_evicted:
             raise JsException(NO_LONGER_ACCESSIBLE) from self.broken
+        if self.cpu is not None:
+            self.cpu.meter.end_overlong()
         if threading.get_ident() != self._thread_id:
             raise RuntimeError(
                 "Durable Object storage was used from another thread. Storage belongs to the event "

@@ -17,11 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from workers.entrypoint import DurableObjectAbort
+
 from dohost.errors import JsException
 from dohost.runtime.turns import Turn, TurnOwner
+from dohost.storage.failures import CPU_EXCEEDED
 
 CPU_S_DEFAULT = 30.0
-CPU_EXCEEDED = "Durable Object exceeded its CPU time limit and was reset."
 
 
 class MeteredOwner(TurnOwner, Protocol):
@@ -61,6 +63,17 @@ class CpuMeter:
     def account(self, limit_s: float | None) -> CpuAccount | None:
         """Return what a new instance is charged on, or None if its processor time is not limited."""
         return None if limit_s is None else CpuAccount(self, limit_s)
+
+    def is_over(self) -> bool:
+        """Whether the object whose step runs has used more than its limit."""
+        running = self.running
+        return running is not None and running.is_over(self.cpu_s())
+
+    def end_overlong(self) -> None:
+        """Reset the object whose step runs if it is over its limit, and leave its code; see `abort()`."""
+        if self.running is not None and self.is_over():
+            self.running.owner.reset(cpu_exceeded())
+            raise DurableObjectAbort(CPU_EXCEEDED)
 
     def begin(self, owner: MeteredOwner, account: CpuAccount) -> None:
         """Charge `account` from now on; what was charged until now is paused."""

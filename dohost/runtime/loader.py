@@ -21,6 +21,7 @@ from types import ModuleType
 
 from dohost.errors import UserCodeError
 
+MODULE_PREFIX = "dohost_worker_"
 SHIMS = Path(__file__).parent.parent / "sdk" / "shims"
 SHIM_NAMES = frozenset({"asgi", "js", "pyodide"})
 
@@ -165,6 +166,6 @@ def _free_prefix(worker: str) -> str:
     """Return a module name that no other load of this process has."""
     name = "".join(character if character.isalnum() else "_" for character in worker)
     number = 1
-    while f"dohost_worker_{name}_{number}" in sys.modules:
+    while f"{MODULE_PREFIX}{name}_{number}" in sys.modules:
         number += 1
-    return f"dohost_worker_{name}_{number}"
+    return f"{MODULE_PREFIX}{name}_{number}"

@@ -27,6 +27,7 @@ from dohost.objects.rpc import Reply
 from dohost.runtime.custom_task import NEUTRAL, CustomTask, failure_of, swap_current_task
 
 NESTING_MAX = 32
+EAGER_STARTS_MAX = 128
 
 
 class TurnOwner(Protocol):
@@ -70,12 +71,17 @@ class Sink(Protocol):
 
 
 class Nesting:
-    """How many eager first steps stand on one another on the stack of this loop's thread."""
+    """How many eager first steps stand on one another on the stack of this loop's thread.
 
-    __slots__ = ("depth",)
+    `starts` counts them all: every so often a first step goes by way of the loop, or an object that calls
+    another in an endless loop would never let anybody else run.
+    """
+
+    __slots__ = ("depth", "starts")
 
     def __init__(self) -> None:
         self.depth = 0
+        self.starts = 0
 
 
 current_owner: contextvars.ContextVar[TurnOwner | None] = contextvars.ContextVar(
@@ -127,7 +133,10 @@ class Turn(CustomTask):
     def start(self) -> None:
         """Run the first step now if the gate is open for a new event, else queue behind others."""
         gate = self.owner.gate
-        if self.owner.nesting.depth < NESTING_MAX and gate.enter_event():
+        nesting = self.owner.nesting
+        nesting.starts += 1
+        may_be_eager = nesting.starts % EAGER_STARTS_MAX or not nesting.depth
+        if may_be_eager and nesting.depth < NESTING_MAX and gate.enter_event():
             self._step(None)
         else:
             gate.wait(self.scope, self)

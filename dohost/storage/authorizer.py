@@ -1,14 +1,16 @@
-"""What user SQL may do: Cloudflare's allow-lists as one pure decision.
+"""What user SQL may do, and for how long: Cloudflare's allow-lists as one pure decision.
 
 SQLite asks before it compiles each part of a statement. The host's own statements are always allowed:
 `Authorizer.is_user` is raised only while user SQL is compiled or stepped (a step may recompile).
 Removing the authorizer instead would expire every prepared statement of the connection.
-Source: workerd's `util/sqlite.c++`.
+A statement of the user's whose object has used up its processor time is stopped; the host's own, a
+ROLLBACK above all, never is. Source: workerd's `util/sqlite.c++`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import apsw
 
@@ -94,13 +96,29 @@ _ALWAYS = frozenset((apsw.SQLITE_SELECT, apsw.SQLITE_RECURSIVE, apsw.SQLITE_ANAL
 _TRANSACTIONS = frozenset((apsw.SQLITE_TRANSACTION, apsw.SQLITE_SAVEPOINT))
 
 
-class Authorizer:
-    """The callback of one connection; `is_user` says whose statement is being compiled."""
+# A few milliseconds of work.
+_STEPS_BETWEEN_LOOKS = 100_000
 
-    __slots__ = ("is_user",)
+
+class Authorizer:
+    """The callbacks of one connection; `is_user` says whose statement is compiled or stepped.
+
+    `is_over`: whether the code that runs has used up its processor time; whoever limits that sets it.
+    """
+
+    __slots__ = ("is_over", "is_user")
 
     def __init__(self) -> None:
         self.is_user = False
+        self.is_over: Callable[[], bool] = bool
+
+    def guard(self, connection: apsw.Connection) -> None:
+        """Let SQLite ask here about `connection`."""
+        connection.authorizer = self
+        connection.set_progress_handler(self._must_stop, _STEPS_BETWEEN_LOOKS)
+
+    def _must_stop(self) -> bool:
+        return self.is_user and self.is_over()
 
     def __call__(
         self,

@@ -293,7 +293,7 @@ class Database:
         if self._empty is None:
             self._empty = apsw.Connection(":memory:")
             set_up(self._empty, strict=self.is_strict)
-            self._empty.authorizer = self.authorizer
+            self.authorizer.guard(self._empty)
         return self._empty
 
     def delete_contents(self) -> None:
@@ -364,7 +364,7 @@ class Database:
         self._cursor = connection.cursor()
         self._inventory = connected.inventory
         self._believe(connected.inventory)
-        connection.authorizer = self.authorizer
+        self.authorizer.guard(connection)
         connection.set_wal_hook(self._note_log)
         self._connection = connection
         self.exists = True

@@ -19,6 +19,7 @@ CONSTRAINTS_VIOLATED = (
     "Durable Object was reset and rolled back to its last known good state because the application "
     "left the database in a state where constraints were violated: "
 )
+CPU_EXCEEDED = "Durable Object exceeded its CPU time limit and was reset."
 WRONG_BINDINGS = "Wrong number of parameter bindings for SQL query."
 
 
@@ -41,6 +42,8 @@ def translate(error: apsw.Error) -> JsException:
     """Return the error that Worker code sees for an error of SQLite."""
     if isinstance(error, apsw.BindingsError):
         return JsException(WRONG_BINDINGS)
+    if isinstance(error, apsw.InterruptError):
+        return JsException(CPU_EXCEEDED)
     failure = JsException(message_of(error))
     if isinstance(error, apsw.FullError):
         failure.code = "storage-full"

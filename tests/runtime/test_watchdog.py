@@ -1,0 +1,114 @@
+"""The watchdog: when a loop that stands still is reported, and where an interrupt may land."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from types import FrameType, SimpleNamespace
+
+import msgspec
+import pytest
+from host_bench import Bench
+
+from dohost.clock import SystemClock
+from dohost.runtime.interrupts import SIGNAL, may_end_in
+from dohost.runtime.watchdog import Pulse, Watchdog
+from dohost.telemetry import Log
+
+# When to report
+
+
+def test_a_loop_that_stands_still_is_reported_once_and_again_when_it_moves() -> None:
+    pulse = Pulse(1.0)
+    pulse.asked(10.0)
+    assert [pulse.look(now, 0.25) for now in (10.25, 10.75, 11.0)] == [None, None, None]
+    assert pulse.look(11.25, 0.25) == 1.25
+    assert pulse.look(15.0, 3.75) is None
+    assert not pulse.is_answered
+    assert pulse.answered(16.0) == 6.0
+    pulse.asked(17.0)
+    assert pulse.answered(17.5) is None
+    assert pulse.look(30.0, 12.0) is None
+
+
+def test_a_process_that_was_stopped_is_not_reported() -> None:
+    pulse = Pulse(1.0)
+    pulse.look(9.75, 0.0)
+    pulse.asked(10.0)
+    assert pulse.look(500.0, 0.1) is None
+    assert pulse.look(500.5, 0.1) is None
+    assert pulse.look(501.1, 0.1) == pytest.approx(1.1)
+
+
+def test_code_that_kept_the_interpreter_to_itself_is_reported_afterwards() -> None:
+    pulse = Pulse(1.0)
+    pulse.look(10.0, 0.0)
+    pulse.asked(10.0)
+    assert pulse.look(18.0, 7.9) == 8.0
+
+
+# Where an interrupt may land
+
+
+def frame_of(*modules: str) -> FrameType:
+    """Return what looks like the innermost frame of functions of these modules, outermost first."""
+    frame = None
+    for name in modules:
+        frame = SimpleNamespace(f_globals={"__name__": name}, f_back=frame)
+    return frame  # type: ignore[return-value] # its two attributes are all that is looked at
+
+
+HOST = "dohost.runtime.turns"
+
+
+@pytest.mark.parametrize(
+    ("modules", "may_end"),
+    [
+        ((HOST, "dohost_worker_app_1.entry"), True),
+        ((HOST, "dohost_worker_app_1.entry", "json.encoder"), True),
+        ((HOST, "dohost.gateway.gateway", "msgspec"), True),
+        ((HOST, "dohost_worker_app_1.entry", "dohost.storage.kv"), False),
+        ((HOST, "dohost_worker_app_1.entry", "workers.response"), False),
+        ((HOST, "dohost_worker_app_1.entry", "logging", "json.encoder"), False),
+        ((HOST, "dohost_worker_app_1.entry", "asyncio.locks"), False),
+        ((HOST, "dohost_worker_app_1.entry", "importlib._bootstrap"), False),
+        ((HOST, "dohost_worker_app_1.entry", HOST, "greenlet"), False),
+        (("asyncio.runners", "json.encoder"), False),
+        (("json.encoder",), False),
+        ((), False),
+    ],
+)
+def test_an_interrupt_lands_in_a_workers_code_and_in_what_it_called_alone(
+    modules: tuple[str, ...], may_end: bool
+) -> None:
+    assert may_end_in(frame_of(*modules)) is may_end
+
+
+# On a loop that runs
+
+WORKER = """
+class Counter(DurableObject):
+    async def block(self):
+        return wait_for_the_report()
+"""
+
+
+async def test_a_report_names_object_handler_and_stack(bench: Bench) -> None:
+    await bench.run(WORKER)
+    # The host's own clock stands still here; the watchdog needs one that goes.
+    reported = threading.Event()
+    log = Log(lambda event: (bench.events.append(event), reported.set()))
+    bench.host.generations["app"].module.wait_for_the_report = lambda: reported.wait(10)
+    parts = msgspec.structs.replace(bench.host.parts, clock=SystemClock(), log=log)
+    with Watchdog(parts, hang_s=0.05):
+        assert await bench.stub().block() is True
+        async with asyncio.timeout(5):
+            while len(bench.events) < 2:
+                await asyncio.sleep(0.01)
+    begun, ended = bench.events
+    assert (begun.name, ended.name) == ("loop.stands_still", "loop.moves_again")
+    assert begun.fields["handler"] == ended.fields["handler"] == "Counter.block"
+    assert "Counter/a" in str(begun.fields["object"])
+    assert "return wait_for_the_report()" in str(begun.fields["stack"])
+    assert signal.getsignal(SIGNAL) is signal.SIG_DFL
