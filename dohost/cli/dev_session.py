@@ -15,10 +15,12 @@ import signal
 import webbrowser
 from collections.abc import Iterator
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlsplit
 
 import msgspec
+from rich.text import Text
 from workers.request import Request
 from workers.response import Response
 
@@ -140,6 +142,9 @@ class _Session:
         url = shown_url(running.url)
         if running.moved_from is not None:
             self._view.say(f"Port {running.moved_from} is taken; using the next free one.")
+        exposure = exposure_of(urlsplit(running.url).hostname or "")
+        if exposure is not None:
+            self._view.show("server.exposed", "warn", Text(exposure))
         self._view.ready(url, has_gateway="GATEWAY" in self._loaded.workers[0].vars)
         if opens_browser:
             webbrowser.open(url)
@@ -236,6 +241,19 @@ class _Session:
         root, redactor = source_root(loaded.workers), Redactor(secrets)
         self._page = ErrorPage(root=root, redactor=redactor)
         self._view.describe_with(redactor, root=root)
+
+
+def exposure_of(ip: str) -> str | None:
+    """Return the warning for an address at which not only this machine is answered."""
+    try:
+        if ip_address(ip).is_loopback:
+            return None
+    except ValueError:
+        pass  # A name: nobody knows who can reach it.
+    return (
+        f"Listening on {ip}: everybody who can reach this address can use the program, and is shown its "
+        "source and variables when it fails. To keep it to yourself: --ip 127.0.0.1"
+    )
 
 
 def shown_url(url: str) -> str:

@@ -18,6 +18,7 @@ from dotenv.parser import parse_stream
 from dotenv.variables import parse_variables
 
 from dohost.config.document import shown_path
+from dohost.config.exposure import exposures
 from dohost.errors import ConfigError
 
 _LOAD_DOT_ENV = "CLOUDFLARE_LOAD_DEV_VARS_FROM_DOT_ENV"
@@ -59,7 +60,9 @@ def read_secrets(
     raw: dict[str, str] = {}
     warnings: list[str] = []
     for path in found.files:
-        raw |= _parse(path, label=shown_path(path, cwd=cwd), warnings=warnings)
+        label = shown_path(path, cwd=cwd)
+        raw |= _parse(path, label=label, warnings=warnings)
+        warnings += exposures(path, label=label)
     if not found.is_dot_env:
         return Secrets(values=raw, files=found.files, warnings=tuple(warnings))
     values = _expand(raw, process_env)

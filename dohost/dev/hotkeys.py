@@ -1,13 +1,16 @@
 """Single keys while the server runs, only where a person sits at the terminal.
 
 The box and the look-up are pure; `Keyboard` alone touches the terminal: it asks for single characters
-without echo and gives the terminal back as it was.
+without echo and gives the terminal back as it was, at the end and while the process is suspended (Ctrl-Z).
+A shell brings a process back with the shell's own mode, so the keyboard takes the terminal again then; in
+the background it leaves it alone, because whoever touches it there is stopped by the system.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import termios
 import tty
@@ -56,9 +59,9 @@ class Keyboard:
         self._saved: list[int | list[bytes | int]] | None = None
 
     def __enter__(self) -> Keyboard:
-        self._saved = termios.tcgetattr(self._fd)
-        tty.setcbreak(self._fd, termios.TCSANOW)
-        self._loop.add_reader(self._fd, self._read)
+        self._take()
+        self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._loop.add_signal_handler(signal.SIGCONT, self._go_on)
         return self
 
     def __exit__(
@@ -67,9 +70,37 @@ class Keyboard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.remove_reader(self._fd)
-        if self._saved is not None:
-            termios.tcsetattr(self._fd, termios.TCSANOW, self._saved)
+        self._loop.remove_signal_handler(signal.SIGTSTP)
+        self._loop.remove_signal_handler(signal.SIGCONT)
+        self._give_back()
+
+    def _take(self) -> None:
+        if self._saved is None and self._is_in_foreground():
+            self._saved = termios.tcgetattr(self._fd)
+            tty.setcbreak(self._fd, termios.TCSANOW)
+            self._loop.add_reader(self._fd, self._read)
+
+    def _give_back(self) -> None:
+        saved, self._saved = self._saved, None
+        if saved is not None:
+            self._loop.remove_reader(self._fd)
+            if self._is_in_foreground():
+                termios.tcsetattr(self._fd, termios.TCSANOW, saved)
+
+    def _is_in_foreground(self) -> bool:
+        try:
+            return os.tcgetpgrp(self._fd) == os.getpgrp()
+        except OSError:  # the terminal is gone
+            return False
+
+    def _suspend(self) -> None:
+        self._give_back()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _go_on(self) -> None:
+        # Also after a SIGSTOP from elsewhere, of which nobody was told.
+        self._give_back()
+        self._take()
 
     def _read(self) -> None:
         pressed = os.read(self._fd, 64)

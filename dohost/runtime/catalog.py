@@ -105,13 +105,15 @@ class Catalog:
         self._writer: asyncio.Task[object] | None = None
 
     async def __aenter__(self) -> Catalog:
+        # SQLite makes the log and its index with the rights of the file, whatever the umask.
+        self._path.touch(mode=0o600)
+        self._path.chmod(0o600)
         connection = await aiosqlite.connect(self._path, isolation_level=None)
         self._connection = connection
         await connection.execute("PRAGMA journal_mode = WAL")
         await connection.execute("PRAGMA synchronous = FULL")
         for statement in SCHEMA:
             await connection.execute(statement)
-        self._path.chmod(0o600)
         return self
 
     async def __aexit__(

@@ -75,6 +75,7 @@ def test_a_missing_env_file_is_an_error(tmp_path: Path) -> None:
 def test_required_secrets_are_the_only_ones_and_missing_ones_are_told(tmp_path: Path) -> None:
     write(tmp_path, {"secrets": {"required": ["A", "B", "C"]}})
     (tmp_path / ".dev.vars").write_text("A=1\nX=2")
+    (tmp_path / ".dev.vars").chmod(0o600)
     loaded = read(tmp_path, process={"B": "3"})
     assert loaded.workers[0].vars == {"A": "1", "B": "3"}
     assert loaded.warnings == (
