@@ -6,7 +6,7 @@ reports the running object, its handler and its stack, once; and once more, with
 loop goes on. An object that is over its limit of processor time is interrupted meanwhile (`interrupts`).
 
 What it can't see: while code in C keeps the interpreter to itself (`re`, `json`, a big sum), this thread
-stands still too. It then reports afterwards how long that took. A process that was stopped or suspended
+stands still too. It then reports afterwards how long that took, and not whose it was. A process that was stopped or suspended
 looks the same but used no processor time, and a debugger's prompt is where somebody wants to be: neither
 is reported. `Pulse` decides, on the times that it is given; the rest only asks and tells.
 """
@@ -17,7 +17,7 @@ import asyncio
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 from dohost.clock import Clock
@@ -33,6 +33,11 @@ TICK_S = 0.25
 SUSPENDED_S = 1.0
 # While an object is over its limit: until the signal finds it in code of its own.
 HURRIED_TICK_S = 0.01
+# While it lasted nobody could look.
+UNSEEN: Mapping[str, object] = {
+    "object": None,
+    "handler": "unknown: it kept the interpreter to itself",
+}
 DEBUGGERS = frozenset(["bdb", "pdb", "debugpy", "_pydevd_bundle", "pydevd", "IPython"])
 
 
@@ -41,43 +46,47 @@ class Pulse:
 
     def __init__(self, hang_s: float) -> None:
         self._hang_s = hang_s
-        self._asked_s: float | None = None
-        self._looked_s: float | None = None
+        # When, and at which processor time of its thread, the loop was asked.
+        self._asked: tuple[float, float] | None = None
+        self._looked: tuple[float, float] | None = None
         self._is_told = False
 
     def look(self, now_s: float, cpu_s: float) -> float | None:
-        """Return for how long the loop has stood still, if that is to be reported now.
-
-        `cpu_s`: how much processor time its thread has used since the last look.
-        """
-        last_s, self._looked_s = self._looked_s, now_s
-        asked_s = self._asked_s
-        if asked_s is None or self._is_told:
+        """Return for how long the loop has stood still, if that is to be reported now."""
+        last, self._looked = self._looked, (now_s, cpu_s)
+        if last is not None and now_s - last[0] > SUSPENDED_S:
+            # Whoever it was that let nobody look may be gone by now; the next answer will tell.
+            asked = self._asked or last
+            is_busy = _is_busy(now_s - asked[0], cpu_s - asked[1])
+            self._asked = asked if is_busy else (now_s, cpu_s)
             return None
-        slept_s = 0.0 if last_s is None else now_s - last_s
-        if slept_s > max(self._hang_s, SUSPENDED_S) and cpu_s < slept_s / 2:
-            # Nothing ran at all: the process was stopped, or the machine slept.
-            self._asked_s = now_s
+        if self._asked is None or self._is_told:
             return None
+        asked_s, _ = self._asked
         if now_s - asked_s <= self._hang_s:
             return None
         self._is_told = True
         return now_s - asked_s
 
-    @property
-    def is_answered(self) -> bool:
-        """Whether the loop has answered, so that it can be asked again."""
-        return self._asked_s is None
+    def ask(self, now_s: float, cpu_s: float) -> None:
+        """Note that the loop is asked, unless it owes an answer for longer already."""
+        self._asked = self._asked or (now_s, cpu_s)
 
-    def asked(self, now_s: float) -> None:
-        """Note that the loop was asked."""
-        self._asked_s = now_s
-
-    def answered(self, now_s: float) -> float | None:
-        """Note a sign of life; return how long the loop stood still, if that was reported."""
-        asked_s, self._asked_s = self._asked_s, None
+    def answered(self, now_s: float, cpu_s: float) -> float | None:
+        """Note a sign of life; return how long the loop stood still, if that is to be reported."""
+        asked, self._asked = self._asked, None
         was_told, self._is_told = self._is_told, False
-        return now_s - asked_s if was_told and asked_s is not None else None
+        if asked is None:
+            return None
+        length_s = now_s - asked[0]
+        is_long = length_s > max(self._hang_s, SUSPENDED_S)
+        return length_s if was_told or (is_long and _is_busy(length_s, cpu_s - asked[1])) else None
+
+
+def _is_busy(length_s: float, cpu_s: float) -> bool:
+    """Whether the loop's thread computed, rather than that the process was stopped or the machine slept."""
+    # A machine with much else to do may give it a fraction only.
+    return cpu_s >= length_s / 10
 
 
 class Watchdog:
@@ -90,7 +99,9 @@ class Watchdog:
         self._meter = parts.meter
         self._interrupts = Interrupts(parts.meter)
         self._pulse = Pulse(hang_s)
-        self._told: dict[str, object] = {}
+        self._is_answered = True
+        # What was reported; None for what somebody has stopped on purpose.
+        self._told: Mapping[str, object] | None = UNSEEN
         self._loop_thread_id = threading.get_ident()
         self._loop_cpu_s: Callable[[], float] = self._clock.cpu_of(self._loop_thread_id)
         self._stopped = threading.Event()
@@ -107,19 +118,19 @@ class Watchdog:
         self._interrupts.__exit__()
 
     def _run(self) -> None:
-        cpu_s = self._loop_cpu_s()
         tick_s = TICK_S
         while not self._stopped.wait(tick_s):
-            before_s, cpu_s = cpu_s, self._loop_cpu_s()
+            cpu_s = self._loop_cpu_s()
             running = self._meter.running
             is_over = running is not None and running.is_over(cpu_s)
-            stood_still_s = self._pulse.look(self._clock.monotonic(), cpu_s - before_s)
+            stood_still_s = self._pulse.look(self._clock.monotonic(), cpu_s)
             if stood_still_s is not None:
                 self._report(stood_still_s)
             if is_over:
                 self._interrupts.send()
-            if self._pulse.is_answered:
-                self._pulse.asked(self._clock.monotonic())
+            if self._is_answered:
+                self._is_answered = False
+                self._pulse.ask(self._clock.monotonic(), cpu_s)
                 self._ask()
             tick_s = HURRIED_TICK_S if is_over else TICK_S
 
@@ -131,18 +142,21 @@ class Watchdog:
             self._stopped.set()
 
     def _answer(self) -> None:
-        stood_still_s = self._pulse.answered(self._clock.monotonic())
-        if stood_still_s is not None and self._told:
-            told, self._told = self._told, {}
-            self._log.event(
-                "loop.moves_again", level="warn", **told, seconds=round(stood_still_s, 1)
-            )
+        self._is_answered = True
+        stood_still_s = self._pulse.answered(self._clock.monotonic(), self._loop_cpu_s())
+        if stood_still_s is None:
+            return
+        told, self._told = self._told, UNSEEN
+        if told is not None:
+            seconds = round(stood_still_s, 1)
+            self._log.event("loop.moves_again", level="warn", **told, seconds=seconds)
 
     def _report(self, stood_still_s: float) -> None:
         task: object = asyncio.current_task(self._loop)
         frame = sys._current_frames().get(self._loop_thread_id)
         stack = [each for each, _ in traceback.walk_stack(frame)][::-1]
         if any(_module(each).partition(".")[0] in DEBUGGERS for each in stack):
+            self._told = None
             return
         own = next(
             (index for index, each in enumerate(stack) if is_worker_module(_module(each))), 0

@@ -21,31 +21,39 @@ from dohost.telemetry import Log
 
 def test_a_loop_that_stands_still_is_reported_once_and_again_when_it_moves() -> None:
     pulse = Pulse(1.0)
-    pulse.asked(10.0)
-    assert [pulse.look(now, 0.25) for now in (10.25, 10.75, 11.0)] == [None, None, None]
-    assert pulse.look(11.25, 0.25) == 1.25
-    assert pulse.look(15.0, 3.75) is None
-    assert not pulse.is_answered
-    assert pulse.answered(16.0) == 6.0
-    pulse.asked(17.0)
-    assert pulse.answered(17.5) is None
-    assert pulse.look(30.0, 12.0) is None
+    pulse.ask(10.0, 0.0)
+    assert [pulse.look(now, 0.0) for now in (10.25, 10.75, 11.0)] == [None, None, None]
+    assert pulse.look(11.25, 0.0) == 1.25
+    assert pulse.look(11.5, 0.0) is None
+    assert pulse.answered(16.0, 0.0) == 6.0
+    pulse.ask(17.0, 0.0)
+    assert pulse.answered(17.5, 0.5) is None
+    assert pulse.look(17.75, 0.5) is None
 
 
 def test_a_process_that_was_stopped_is_not_reported() -> None:
     pulse = Pulse(1.0)
     pulse.look(9.75, 0.0)
-    pulse.asked(10.0)
+    pulse.ask(10.0, 0.0)
     assert pulse.look(500.0, 0.1) is None
     assert pulse.look(500.5, 0.1) is None
     assert pulse.look(501.1, 0.1) == pytest.approx(1.1)
+    pulse.answered(502.0, 0.1)
+    pulse.ask(503.0, 0.1)
+    assert pulse.answered(900.0, 0.2) is None
 
 
-def test_code_that_kept_the_interpreter_to_itself_is_reported_afterwards() -> None:
+def test_code_that_let_nobody_look_is_reported_when_it_has_ended() -> None:
     pulse = Pulse(1.0)
     pulse.look(10.0, 0.0)
-    pulse.asked(10.0)
-    assert pulse.look(18.0, 7.9) == 8.0
+    pulse.ask(10.0, 0.0)
+    assert pulse.look(18.0, 7.9) is None
+    assert pulse.answered(18.0, 7.9) == 8.0
+    # Also if nothing was asked when it began.
+    assert pulse.look(18.25, 8.0) is None
+    assert pulse.look(26.25, 15.9) is None
+    pulse.ask(26.25, 15.9)
+    assert pulse.answered(26.25, 15.9) == 8.0
 
 
 # Where an interrupt may land

@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 from server_process import Answer, Connection, Server
 
+from dohost.runtime.watchdog import UNSEEN
+
 pytestmark = pytest.mark.long
 CPU_EXCEEDED = "Durable Object exceeded its CPU time limit and was reset."
 LAG_P99_MAX_S = 0.1
 PROGRAM = """
-import asyncio, contextlib, json, time
+import asyncio, contextlib, json, re, time
 from urllib.parse import urlsplit
 from pyodide.ffi import run_sync
 from workers import DurableObject, Response, WorkerEntrypoint
@@ -116,6 +118,13 @@ class Hostile(DurableObject):
         time.sleep(1.8)
         return "woke"
 
+    async def match(self):
+        # Takes twice as long with each call.
+        self.letters = getattr(self, "letters", 18) + 1
+        began_s = time.monotonic()
+        re.match(r"(a+)+$", "a" * self.letters + "b")
+        return time.monotonic() - began_s
+
     async def recurse(self):
         def deeper():
             return deeper()
@@ -175,7 +184,7 @@ def generous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def events(server: Server, name: str, handler: str) -> list[dict[str, object]]:
+def events(server: Server, name: str, handler: object) -> list[dict[str, object]]:
     lines = (server.root / "output").read_text().splitlines()
     found = [json.loads(line) for line in lines if line.startswith("{")]
     return [each for each in found if (each["event"], each.get("handler")) == (name, handler)]
@@ -269,3 +278,13 @@ async def test_the_console_says_once_which_code_holds_the_loop_and_for_how_long(
     assert "Hostile/bad" in str(begun["object"])
     assert "time.sleep(1.8)" in str(begun["stack"])
     assert 1.5 <= float(str(ended[0]["seconds"])) <= 2.5
+
+
+async def test_code_in_c_that_lets_nobody_look_is_reported_when_it_has_ended(
+    generous: Server,
+) -> None:
+    while float(str(await value(generous, "/bad/match"))) < 1.5:
+        pass
+    async with asyncio.timeout(5):
+        while not events(generous, "loop.moves_again", UNSEEN["handler"]):
+            await asyncio.sleep(0.05)
