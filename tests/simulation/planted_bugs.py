@@ -12,8 +12,8 @@ import apsw
 from dohost.errors import StorageFailure
 from dohost.gates import Batch, OutputGate
 from dohost.runtime import checkpoints
-from dohost.runtime.actor import Actor
 from dohost.runtime.alarms import AlarmScheduler
+from dohost.runtime.commits import Commits
 from dohost.runtime.registry import ObjectClass
 from dohost.storage import connecting, connection, database, failures, files
 from dohost.storage.commit import CommitLine
@@ -143,13 +143,13 @@ def log_flood() -> None:
 
 def gives_up() -> None:
     """A failing disk ends the whole server."""
-    commit_failed = Actor.commit_failed
+    commit_failed = Commits.commit_failed
 
-    def ends(self: Actor, error: BaseException) -> None:
+    def ends(self: Commits, error: BaseException) -> None:
         commit_failed(self, error)
         os._exit(1)
 
-    Actor.commit_failed = ends  # type: ignore[method-assign]
+    Commits.commit_failed = ends  # type: ignore[method-assign]
 
 
 FAULT_BUGS: dict[str, Callable[[], None]] = {
