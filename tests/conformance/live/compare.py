@@ -92,7 +92,11 @@ def _inner_pairs(
     for operation, their, our in zip_longest(operations, theirs, ours):
         if operation[0] in NESTING and isinstance(their, list) and isinstance(our, list):
             (their_inner, their_outcome), (our_inner, our_outcome) = their, our
-            yield from _inner_pairs(inner_of(operation), their_inner, our_inner)  # type: ignore[arg-type]  # the driver's form
-            yield [operation[0], "…", operation[2]], their_outcome, our_outcome
+            outcome = [operation[0], "…", operation[2]], their_outcome, our_outcome
+            if len(their_inner) != len(our_inner):  # type: ignore[arg-type]  # the driver's form
+                # One side did not get through: why it failed comes first.
+                yield outcome
+            yield from _inner_pairs(inner_of(operation), their_inner, our_inner)  # type: ignore[arg-type]  # as above
+            yield outcome
         else:
             yield operation, their, our

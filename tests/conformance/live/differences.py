@@ -127,11 +127,19 @@ def _is_empty_iterator(operation: Operation, theirs: Encoded, ours: Encoded) -> 
 def _is_seen_twice(operation: Operation, theirs: Encoded, ours: Encoded) -> bool:
     if operation[0] != "step" or not isinstance(theirs, list) or not isinstance(ours, list):
         return False
-    less, more = sorted(([comparable(each) for each in side] for side in (theirs, ours)), key=len)
+    sides = [[comparable(each) for each in side if each != "done"] for side in (theirs, ours)]
     # Both show the same entries in the same order but for one, and may be cut off or end after it.
-    shown = [each for each in less if each != "done"]
     return any(
-        (more[:at] + more[at + 1 :])[: len(shown)] in (shown, shown[:-1]) for at in range(len(more))
+        (more[:at] + more[at + 1 :])[: len(less)] in (less, less[:-1])
+        for less, more in (sides, reversed(sides))
+        for at in range(len(more))
+    )
+
+
+def _is_delete_after_rollback(operation: Operation, theirs: Encoded, ours: Encoded) -> bool:
+    refusal = "Cannot call deleteAll() within a transaction"
+    return (
+        operation[1:3] == ["storage", "deleteAll"] and message(theirs) == refusal and ours is None
     )
 
 
@@ -237,6 +245,13 @@ KNOWN: tuple[Known, ...] = (
         reason="workerd replaces a row, we update it: one or the other moves behind the cursor",
         readme="an entry that is put while `kv.list()` stands on it",
         matches=_is_seen_twice,
+        changes_state=True,
+    ),
+    Known(
+        name="deleteAll after a rollback",
+        reason="a transaction that was rolled back is over at once here, and after a turn there",
+        readme="`deleteAll()` is allowed at once",
+        matches=_is_delete_after_rollback,
         changes_state=True,
     ),
     Known(
