@@ -126,7 +126,9 @@ DENIED = (
         "load_x()",
         "likelihood({0}, 2)",
     ),
-    *("sqlite_source_id()", "median({0})", "nope({0})", "abs()", "sqlite_compileoption_used('x')"),
+    # A build is known by its id, so that is only measured.
+    *("length(sqlite_source_id())", "median({0})", "nope({0})", "abs()"),
+    "sqlite_compileoption_used('x')",
     *(
         "fts5('x')",
         "total_changes({0})",
