@@ -142,6 +142,17 @@ class StorageFailure(HostError):
         elif is_full:
             self.code = "storage-full"
 
+    def of_longer_call(self) -> StorageFailure:
+        """Return what a call hears that had begun before an earlier commit than the failed one.
+
+        The failed one is proven gone; what this call wrote before is stored all the same.
+        """
+        if self.outcome == "unknown":
+            return self
+        failure = StorageFailure(str(self), outcome="unknown")
+        failure.__cause__ = self
+        return failure
+
 
 class JsException(DohostError):
     """An error as Worker code sees it: `str()` is `"<name>: <message>"`."""

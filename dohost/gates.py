@@ -193,13 +193,22 @@ Durable = Callable[[BaseException | None], None]
 class Batch:
     """Writes that become durable together; `is_confirmed` says whether outputs wait for them."""
 
-    __slots__ = ("_callbacks", "error", "is_confirmed", "is_done")
+    __slots__ = (
+        "_callbacks",
+        "_patient_callbacks",
+        "error",
+        "is_confirmed",
+        "is_done",
+        "is_given_up",
+    )
 
     def __init__(self) -> None:
         self.is_confirmed = False
         self.is_done = False
+        self.is_given_up = False
         self.error: BaseException | None = None
         self._callbacks: list[Durable] = []
+        self._patient_callbacks: list[Durable] | None = None
 
     def add_callback(self, callback: Durable) -> None:
         """Call `callback(error or None)` when the outcome is known; at once if it is."""
@@ -208,8 +217,18 @@ class Batch:
         else:
             self._callbacks.append(callback)
 
+    def when_done(self, callback: Durable) -> None:
+        """Call `callback(error or None)` when the outcome is known, and not when others give up."""
+        if self.is_done:
+            callback(self.error)
+        elif self._patient_callbacks is None:
+            self._patient_callbacks = [callback]
+        else:
+            self._patient_callbacks.append(callback)
+
     def give_up(self, error: BaseException) -> None:
         """Tell everybody who waits now that it takes too long; what comes later waits for the outcome."""
+        self.is_given_up = True
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback(error)
@@ -221,6 +240,9 @@ class Batch:
         self.is_done = True
         self.error = error
         callbacks, self._callbacks = self._callbacks, []
+        if self._patient_callbacks is not None:
+            callbacks += self._patient_callbacks
+            self._patient_callbacks = None
         for callback in callbacks:
             callback(error)
 

@@ -68,7 +68,8 @@ class Actor:
         self.nesting: Nesting = parts.nesting
         self.gate = InputGate(self._schedule)
         self.output = OutputGate()
-        self.turns: set[Turn] = set()
+        # In the order in which they came, so that a reset answers them in that order.
+        self.turns: dict[Turn, None] = {}
         self.cpu: CpuAccount | None = parts.meter.account(object_class.cpu_limit_s)
         self.turn_type: type[Turn] = Turn if self.cpu is None else MeteredTurn
         self.instance: object | None = None
@@ -244,12 +245,13 @@ class Actor:
             # The next instance may read what is committed but not synced yet; nobody may hear of it
             # before it is.
             self.object_class.unsettled(self.key.object_id, last)
-            last.add_callback(lambda _: self.database.close())
+            last.when_done(lambda _: self.database.close())
 
     def _follow(self, unsettled: Batch) -> None:
         """Let nothing leave before the last writes of the instance before this one are durable."""
         self.line.follow(unsettled)
-        self.output.lock(unsettled)
+        if self.output.barrier() is None:
+            self.output.lock(unsettled)
         unsettled.add_callback(lambda error: None if error is None else self.reset(error))
 
     # What `ctx` calls -------------------------------------------------------------------------

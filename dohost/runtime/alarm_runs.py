@@ -24,7 +24,7 @@ class AlarmRuns:
         self._classes = classes
         self._parts = parts
 
-    async def run_alarm(self, key: ObjectKey, attempt: int) -> AlarmOutcome:
+    async def run_alarm(self, key: ObjectKey, *, attempt: int, due_ms: int) -> AlarmOutcome:
         """Run the handler if the object's file says that it is due."""
         object_class = self._classes.get(key.unique_key)
         if object_class is None:
@@ -33,7 +33,8 @@ class AlarmRuns:
         reply = Reply(loop=self._parts.loop)
         try:
             actor = object_class.actor(DurableObjectId(key.object_id, name=key.name))
-            run = AlarmRun(actor, attempt, now_ms=self._parts.clock.realtime_ns() // 1_000_000)
+            now_ms = self._parts.clock.realtime_ns() // 1_000_000
+            run = AlarmRun(actor, attempt, attempt_of_ms=due_ms, now_ms=now_ms)
             actor.deliver(run.entry, _AlarmSink(actor, reply))
         except HostError as error:
             # The file can't be trusted or opened now; the alarm stays for when it can.
@@ -47,7 +48,7 @@ class AlarmRuns:
             return AlarmOutcome(AlarmEnd.host_failed)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is retried
             self._log_failure(key, error)
-            return AlarmOutcome(AlarmEnd.abandoned if actor.abandons_alarm else AlarmEnd.failed)
+            return run.failed()
         finally:
             limit.cancel()
         return run.outcome
@@ -77,13 +78,31 @@ def _end_overlong(actor: Actor) -> None:
 
 
 class AlarmRun:
-    """One run of one object's handler, as the entry of a turn; without `now_ms` it is always due."""
+    """One run of one object's handler, as the entry of a turn; without `now_ms` it is always due.
 
-    def __init__(self, actor: Actor, attempt: int, *, now_ms: int | None) -> None:
+    The number of the run counts for the alarm of `attempt_of_ms`, and for any without that.
+    """
+
+    def __init__(
+        self,
+        actor: Actor,
+        attempt: int,
+        *,
+        now_ms: int | None,
+        attempt_of_ms: int | None = None,
+    ) -> None:
         self._actor = actor
         self._attempt = attempt
+        self._attempt_of_ms = attempt_of_ms
         self._now_ms = now_ms
+        self._due_ms: int | None = None
+        self._is_still_set = False
         self.outcome = AlarmOutcome(AlarmEnd.done)
+
+    def failed(self) -> AlarmOutcome:
+        """Return the outcome of a run whose event has failed."""
+        end = AlarmEnd.abandoned if self._actor.abandons_alarm else AlarmEnd.failed
+        return AlarmOutcome(end, self._due_ms, self._is_still_set)
 
     async def entry(self) -> None:
         actor = self._actor
@@ -99,7 +118,9 @@ class AlarmRun:
             await storage.deleteAlarm()
             self.outcome = AlarmOutcome(AlarmEnd.given_up)
             return
-        info = AlarmInfo(self._attempt, self._attempt > 0, due_ms)
+        self._due_ms = due_ms
+        attempt = self._attempt if self._attempt_of_ms in (None, due_ms) else 0
+        info = AlarmInfo(attempt, attempt > 0, due_ms)
         storage.begin_alarm_run()
         try:
             result = actor.object_class.alarm(actor.instance, info)
@@ -107,7 +128,7 @@ class AlarmRun:
                 await result
         except BaseException:
             if actor.broken is None:
-                storage.finish_alarm_run(success=False)
+                self._is_still_set = storage.finish_alarm_run(success=False)
             raise
         storage.finish_alarm_run(success=True)
 

@@ -55,18 +55,28 @@ class AlarmEnd(StrEnum):
     abandoned = "abandoned"
 
 
+_FAILED = (AlarmEnd.failed, AlarmEnd.abandoned)
+
+
 class AlarmOutcome(msgspec.Struct, frozen=True):
-    """The end of one run, and (not due) when the object's own file says it is."""
+    """The end of one run, and the time that the object's own file has: not due before, or run for.
+
+    `is_still_set`: a run that failed has left its alarm as it was, not set anew and not deleted.
+    """
 
     end: AlarmEnd
     due_ms: int | None = None
+    is_still_set: bool = False
 
 
 class AlarmRunner(Protocol):
     """Runs one alarm on its object."""
 
-    def run_alarm(self, key: ObjectKey, attempt: int) -> Awaitable[AlarmOutcome]:
-        """Run the handler if the object's file says that it is due."""
+    def run_alarm(self, key: ObjectKey, *, attempt: int, due_ms: int) -> Awaitable[AlarmOutcome]:
+        """Run the handler if the object's file says that it is due.
+
+        It is run number `attempt` for the alarm of `due_ms`; the first one for any other.
+        """
         ...
 
     def give_up_alarm(self, key: ObjectKey, due_ms: int) -> Awaitable[None]:
@@ -276,17 +286,26 @@ class AlarmScheduler:
         address = entry.key.address
         entry.version_run = entry.version
         try:
-            outcome = await runner.run_alarm(entry.key, entry.attempt)
+            outcome = await runner.run_alarm(entry.key, attempt=entry.attempt, due_ms=entry.due_ms)
         finally:
             self._running.pop(address, None)
         current = self._entries.get(address)
-        if current is not entry:
-            # Set anew or deleted while the handler ran: what is indexed now has yet to fire.
-            if current is not None:
+        if current is None:
+            return
+        if current is entry:
+            is_of_run = entry.version == entry.version_run
+        else:
+            # The index may have been behind: what it has now can be what has run just now.
+            is_of_run = outcome.is_still_set and outcome.due_ms == current.due_ms
+            if not is_of_run:
+                # Set anew or deleted while the handler ran: what is indexed now has yet to fire.
                 heapq.heappush(self._heap, (current.fire_at_ms, address))
                 self._arm()
-            return
-        await self._follow_up(runner, entry, outcome)
+                return
+        if is_of_run and outcome.due_ms is not None and outcome.end in _FAILED:
+            current.attempt = entry.attempt if outcome.due_ms == entry.due_ms else 0
+            current.due_ms = outcome.due_ms
+        await self._follow_up(runner, current, outcome)
 
     async def _follow_up(self, runner: AlarmRunner, entry: _Entry, outcome: AlarmOutcome) -> None:
         match outcome.end:

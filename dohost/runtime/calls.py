@@ -13,7 +13,7 @@ from workers import Request, Response
 from workers.streams import ReadableStream
 from workers.values import clone
 
-from dohost.errors import DataCloneError
+from dohost.errors import DataCloneError, StorageFailure
 from dohost.objects.rpc import Reply, to_remote_error
 from dohost.runtime.loans import Loan
 from dohost.runtime.moved_streams import StreamMover
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 class RpcSink:
     """Gives the outcome of an RPC call to its caller when it may leave the object."""
 
-    __slots__ = ("_actor", "reply")
+    __slots__ = ("_actor", "_began_at", "reply")
 
     def __init__(self, actor: Actor, reply: Reply) -> None:
         self._actor = actor
+        self._began_at: int | None = actor.line.commits
         self.reply = reply
 
     def returned(self, value: object) -> None:
@@ -47,19 +48,33 @@ class RpcSink:
                 reply.set_result(value)
             return
         barrier.add_callback(
-            lambda failure: reply.resolve(value) if failure is None else reply.reject(failure)
+            lambda failure: (
+                reply.resolve(value) if failure is None else reply.reject(self._told(failure))
+            )
         )
 
     def raised(self, error: BaseException) -> None:
         """Let the error go; a reset's own error is not wrapped again."""
         actor, reply = self._actor, self.reply
-        if error is not actor.broken:
-            error = to_remote_error(error, actor.key.object_id)
+        is_reset = error is actor.broken
+        error = self._told(error) if is_reset else to_remote_error(error, actor.key.object_id)
         barrier = actor.barrier()
         if barrier is None:
             reply.reject(error)
         else:
-            barrier.add_callback(lambda failure: reply.reject(failure or error))
+            # A reset says what became of this call; a commit that fails with it, of somebody else's.
+            barrier.add_callback(
+                lambda failure: reply.reject(
+                    error if is_reset or failure is None else self._told(failure)
+                )
+            )
+
+    def _told(self, failure: BaseException) -> BaseException:
+        """Return what the caller hears of a failed commit: it may have been one of several."""
+        is_longer = self._began_at not in (None, self._actor.line.commits)
+        if is_longer and isinstance(failure, StorageFailure):
+            return failure.of_longer_call()
+        return failure
 
     def refused(self, error: BaseException) -> None:
         """Let the caller know that the call does not arrive."""
@@ -79,6 +94,7 @@ class RpcCall(RpcSink):
 
     def __init__(self, reply: Reply, name: str, args: tuple[object, ...]) -> None:
         # The actor is known when the call arrives: `deliver`.
+        self._began_at = None
         self.reply = reply
         self._name = name
         self._args = args
@@ -92,6 +108,7 @@ class RpcCall(RpcSink):
 
     def _enter(self) -> object:
         actor = self._actor
+        self._began_at = actor.line.commits
         method = self._method
         if method is None:
             raise actor.object_class.refusal(self._name, actor.instance)
@@ -126,6 +143,7 @@ class FetchCall(RpcSink):
     __slots__ = ("_request",)
 
     def __init__(self, reply: Reply, request: Request) -> None:
+        self._began_at = None
         self.reply = reply
         self._request = request
 
@@ -136,6 +154,7 @@ class FetchCall(RpcSink):
 
     def _enter(self) -> object:
         actor = self._actor
+        self._began_at = actor.line.commits
         handler = actor.object_class.fetch_handler
         if handler is None:
             raise actor.object_class.refusal("fetch", actor.instance)

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class Commits:
     """An instance, as its commit line sees it."""
 
-    __slots__ = ("_actor", "_must_record")
+    __slots__ = ("_actor", "_aftermath", "_must_record")
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
+        self._aftermath: Aftermath | None = None
         # A new file is known to the catalog once it is durable, and not before.
         self._must_record = actor.object_class.is_unrecorded(actor.key.object_id)
 
@@ -72,7 +73,12 @@ class Commits:
         """Reset: what this instance remembers is not what the file holds."""
         actor = self._actor
         if isinstance(error, StorageFailure) and error.outcome == "unknown":
-            is_new = actor.database.created_now
-            aftermath = Aftermath.unfinished if is_new else Aftermath.sync_failed
-            actor.object_class.aftermaths.note(actor.key.object_id, aftermath)
+            database = actor.database
+            # What the first sync of a new file covers may yet be acknowledged, while it runs.
+            is_void = database.created_now and (database.has_failed or not actor.line.is_in_log)
+            aftermath = Aftermath.unfinished if is_void else Aftermath.sync_failed
+            # Once: the next instance may have dealt with it when later batches of this one fail.
+            if self._aftermath is None or aftermath > self._aftermath:
+                self._aftermath = aftermath
+                actor.object_class.aftermaths.note(actor.key.object_id, aftermath)
         actor.reset(error)

@@ -195,5 +195,5 @@ class FacetFiles:
         """Wait for a batch, whatever its outcome."""
         if batch is not None:
             reply = Reply(loop=self._parts.loop)
-            batch.add_callback(lambda _: reply.resolve(None))
+            batch.when_done(lambda _: reply.resolve(None))
             await reply

@@ -210,7 +210,7 @@ class ObjectClass:
             if self._unsettled.get(object_id) is batch:
                 del self._unsettled[object_id]
 
-        batch.add_callback(settled)
+        batch.when_done(settled)
 
     def forget(self, actor: Actor) -> None:
         """Let the next event make a new instance; events that waited for this one's end go on."""
@@ -251,7 +251,7 @@ class ObjectClass:
         ]
         for batch in batches:
             waiter = self.parts.loop.create_future()
-            batch.add_callback(lambda _, waiter=waiter: waiter.set_result(None))  # type: ignore[misc] # one argument
+            batch.when_done(lambda _, waiter=waiter: waiter.set_result(None))  # type: ignore[misc] # one argument
             await waiter
 
     async def close(self, error: HostError) -> None:
@@ -262,7 +262,7 @@ class ObjectClass:
         while self._unsettled:
             waiter = self.parts.loop.create_future()
             batch = next(iter(self._unsettled.values()))
-            batch.add_callback(lambda _, waiter=waiter: waiter.set_result(None))  # type: ignore[misc] # one argument
+            batch.when_done(lambda _, waiter=waiter: waiter.set_result(None))  # type: ignore[misc] # one argument
             await waiter
 
     def _retire(self, actor: Actor, grace_s: float) -> None:

@@ -83,7 +83,7 @@ class Section:
 
     def abandon(self, error: BaseException) -> None:
         """The object was reset before the section could start."""
-        self.reply.reject(error)
+        self._drop(error)
 
     def returned(self, value: object) -> None:
         """End, and let the caller go on before anybody who waits."""
@@ -95,7 +95,7 @@ class Section:
         """Fail: reset the object, or (a transaction) give the error to the caller."""
         if self._owner.gate.broken is not None:
             self._stop_timer()
-            self.reply.reject(error)
+            self._drop(error)
             return
         if self._resets:
             self._stop_timer()
@@ -113,6 +113,12 @@ class Section:
             # A nested section that nobody awaited outlives this one; it goes on in the scope below.
             gate.end_section(gate.current)
         gate.end_section(self._scope)
+
+    def _drop(self, error: BaseException) -> None:
+        """Fail with the whole object; who asked for the section hears of it by other ways, if at all."""
+        self.reply.reject(error)
+        if not self.reply.cancelled():
+            self.reply.exception()
 
     def _resume_caller(self) -> None:
         caller = self._caller

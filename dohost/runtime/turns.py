@@ -36,7 +36,7 @@ class TurnOwner(Protocol):
     loop: asyncio.AbstractEventLoop
     gate: InputGate
     context: contextvars.Context
-    turns: set[Turn]
+    turns: dict[Turn, None]
     nesting: Nesting
     # What kind of turn its code runs as: a metered one if it has limits.
     turn_type: type[Turn]
@@ -118,7 +118,7 @@ class Turn(CustomTask):
         self._woken: asyncio.Future[object] | None = None
         self._is_killed = False
         self._is_stepping = False
-        owner.turns.add(self)
+        owner.turns[self] = None
 
     def adopt(self, coro: Coroutine[object, object, object], parent: Turn | None) -> None:
         """Become a task of user code that `parent` made: run `coro` soon, in the parent's scope."""
@@ -266,10 +266,11 @@ class Turn(CustomTask):
             return
         self._is_killed = True
         self._leave()
-        waiter, self._fut_waiter = self._fut_waiter, None
+        waiter, self._fut_waiter = self._fut_waiter or self._woken, None
         if waiter is not None:
             waiter.remove_done_callback(self._wakeup)
-            waiter.cancel()
+            if not waiter.cancel() and not waiter.cancelled():
+                waiter.exception()  # Nobody else is going to ask for it.
         if not self._is_stepping:
             self._close()
         sink = self.sink
@@ -296,7 +297,7 @@ class Turn(CustomTask):
             swap_current_task(self._loop_ref, previous)
 
     def _leave(self) -> None:
-        self.owner.turns.discard(self)
+        self.owner.turns.pop(self, None)
         if self._is_registered:
             self._unregister()
 

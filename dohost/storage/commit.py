@@ -81,7 +81,15 @@ class _Commit(Batch):
 class CommitLine:
     """The commits of one object, in order."""
 
-    __slots__ = ("_committer", "_is_scheduled", "_last", "_open", "_participant", "_syncing")
+    __slots__ = (
+        "_committer",
+        "_is_scheduled",
+        "_last",
+        "_open",
+        "_participant",
+        "_syncing",
+        "commits",
+    )
 
     def __init__(self, committer: Committer, participant: Participant) -> None:
         self._committer = committer
@@ -91,6 +99,8 @@ class CommitLine:
         # The newest batch that left `_open`; it may still wait for what it requires.
         self._last: Batch | None = None
         self._is_scheduled = False
+        # How many have succeeded, durable or not.
+        self.commits = 0
 
     @property
     def is_clean(self) -> bool:
@@ -108,10 +118,13 @@ class CommitLine:
         """Whether the next sync does more than one fdatasync."""
         return self._participant.is_sync_heavy
 
-    def follow(self, last: Batch) -> None:
-        """Let every batch be done after `last`, of another line of the same file, and fail with it."""
-        assert self.is_clean, "a new line"
-        self._last = last
+    def follow(self, earlier: Batch) -> None:
+        """Let every batch of this line be done after `earlier`, the last one of another instance."""
+        assert self._last is None, "nothing has been committed here yet"
+        self._last = earlier
+        if earlier.is_given_up and isinstance(earlier, _Commit):
+            # The disk still does not answer, and nobody is to wait for it for ever here either.
+            self._committer.watch_over([(self, earlier)])
 
     def wrote(self) -> Batch:
         """Return the batch that the write which just happened belongs to."""
@@ -168,6 +181,7 @@ class CommitLine:
             return False
         if requirement is not None:
             self._hold(batch, requirement)
+        self.commits += 1
         batch.is_committed = batch.is_in_log = True
         return True
 
@@ -216,7 +230,8 @@ class CommitLine:
         previous, self._last = self._last, batch
         if previous is not None and not previous.is_done:
             batch.parts += 1
-            previous.add_callback(lambda error: self._part_done(batch, error))
+            # Who gives up on the one before gives up on this one as well, in its own time.
+            previous.when_done(lambda error: self._part_done(batch, error))
 
     def _hold(self, batch: _Commit, requirement: asyncio.Future[None]) -> None:
         batch.parts += 1
@@ -291,15 +306,15 @@ class Committer:
             lines[0].synced(error)
             if not batch.is_done:
                 # The file is durable, and the catalog is not yet.
-                self._watch_over([(lines[0], batch)])
+                self.watch_over([(lines[0], batch)])
             return
-        self._watch_over([(line, line.syncing()) for line in lines])
+        self.watch_over([(line, line.syncing()) for line in lines])
         width = min(len(lines), SYNC_THREADS_MAX)
         self._jobs += width
         for first in range(width):
             self._executor.submit(self._sync_in_thread, lines[first::width])
 
-    def _watch_over(self, started: list[tuple[CommitLine, _Commit]]) -> None:
+    def watch_over(self, started: list[tuple[CommitLine, _Commit]]) -> None:
         """See to it that nobody waits for ever for a disk that does not answer."""
         unfinished = self._unfinished
         while unfinished and unfinished[0][1].is_done:

@@ -1,4 +1,4 @@
-"""One object's database: one file, one connection, one implicit transaction.
+"""One object's database: one file, one connection, one transaction. (Long: all that SQLite is told.)
 
 An object that never wrote has no file. Until its first write its reads see an empty database; `begin`
 creates the file from an image. The connection is used on the loop's thread only, and everything runs at
@@ -92,6 +92,7 @@ class Database:
         self._clock = options.clock
         self.history = options.history
         self._marked_s = 0
+        self._may_be_in_log = False
         self._log = OwnLog(path, options.history)
         self._files = ObjectFiles(path, directory or Directory(path.parent))
         self._connection: apsw.Connection | None = None
@@ -120,6 +121,11 @@ class Database:
     def created_now(self) -> bool:
         """Whether this instance created the file and its first sync has not happened."""
         return self._files.is_created_now
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a sync has failed."""
+        return self._files.has_failed
 
     # Transactions ---------------------------------------------------------------------------
 
@@ -170,6 +176,7 @@ class Database:
         if not self.in_transaction or self.commits_held:
             return
         now_s = self._now_s()
+        was_in_log, self._may_be_in_log = self._may_be_in_log, True
         try:
             if now_s != self._marked_s:
                 self._mark_time(now_s)
@@ -178,6 +185,8 @@ class Database:
             self.rollback()
             if is_damage(error):
                 raise quarantine(self.path, message_of(error)) from error
+            if isinstance(error, (apsw.ConstraintError, apsw.FullError)):
+                self._may_be_in_log = was_in_log
             raise failed_to_commit(error) from error
         self.in_transaction = False
         self._marked_s = now_s
@@ -328,7 +337,11 @@ class Database:
         self._log.copy_tail(self._connection, now_s=self._now_s())
 
     def close(self) -> None:
-        """Close without a checkpoint; the log stays beside the file. Idempotent."""
+        """Close without a checkpoint; the log stays beside the file. Idempotent.
+
+        A new file in which nothing was committed goes with the instance that made it: no sync has covered
+        it, and the next instance would take it for one that is on the disk.
+        """
         if self.is_closed:
             return
         self.is_closed = True
@@ -336,6 +349,8 @@ class Database:
         for connection in (self._connection, self._empty):
             if connection is not None:
                 connection.close(True)
+        if self.created_now and not self._may_be_in_log:
+            self._files.discard()
         self._files.close()
 
     def _create(self) -> None:

@@ -81,6 +81,8 @@ def rewrite_log(path: Path) -> None:
         _data_sync(descriptor)
         _note_path(path).unlink(missing_ok=True)
     except OSError as error:
+        # The next process could not see it either.
+        _note(path, FailedSync.log)
         raise _rewrite_failure(path, error) from error
     finally:
         os.close(descriptor)

@@ -47,9 +47,10 @@ class Metadata:
 
     def write_alarm_ms(self, due_ms: int | None) -> None:
         """Set or delete the alarm; a handler that is running does not undo it when it succeeds."""
-        if self._run != "idle":
+        if self._run != "idle" or self.alarm_changed:
             # The same millisecond again is a new alarm, and the runtime has to hear of it.
             self._must_report = self._must_report or due_ms is not None
+        if self._run != "idle":
             self._run = "running" if due_ms is None else "rearmed"
         self._write(ALARM, None if due_ms is None else due_ms * 1_000_000)
         self.alarm_changed = True

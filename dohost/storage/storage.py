@@ -302,13 +302,17 @@ class DurableObjectStorage:
         """The alarm's handler starts: `getAlarm` is None until it sets a new one."""
         self._metadata.begin_run()
 
-    def finish_alarm_run(self, *, success: bool) -> None:
-        """The handler has ended: on success delete its alarm, unless it has set a new one."""
-        is_deleting = success and self._metadata.is_run_done_by_deleting
+    def finish_alarm_run(self, *, success: bool) -> bool:
+        """The handler has ended: on success delete its alarm, unless it has set a new one.
+
+        Returns whether the alarm was still the one that had run.
+        """
+        is_still_set = self._metadata.is_run_done_by_deleting
         self._metadata.end_run()
-        if is_deleting:
+        if success and is_still_set:
             self.transactions.before_write()
             self._metadata.write_alarm_ms(None)
+        return is_still_set
 
     # Helpers --------------------------------------------------------------------------------
 

@@ -32,11 +32,13 @@ class Runner:
         self.clock = clock
         self.outcomes: list[AlarmOutcome] = []
         self.runs: list[tuple[int, int]] = []
+        self.asked: list[tuple[int, int]] = []
         self.given_up: list[ObjectKey] = []
         self.hold: asyncio.Event | None = None
 
-    async def run_alarm(self, key: ObjectKey, attempt: int) -> AlarmOutcome:
+    async def run_alarm(self, key: ObjectKey, *, attempt: int, due_ms: int) -> AlarmOutcome:
         self.runs.append((self.clock.realtime_ns() // 1_000_000, attempt))
+        self.asked.append((attempt, due_ms))
         if self.hold is not None:
             await self.hold.wait()
         return self.outcomes.pop(0) if self.outcomes else DONE
@@ -254,3 +256,34 @@ async def test_an_alarm_waits_for_the_index_also_when_it_is_set_twice_in_a_row(
     await first
     await asyncio.sleep(0)
     assert not bench.scheduler.is_behind(KEY.address, due_ms)
+
+
+async def test_a_run_counts_for_the_alarm_that_it_ran_for(bench: Bench) -> None:
+    due_ms = bench.now_ms + 1000
+    await bench.change(due_ms)
+    # The second run finds another alarm in the file, of which the index has not heard.
+    newer = due_ms + 500
+    bench.runner.outcomes = [
+        AlarmOutcome(AlarmEnd.failed, due_ms),
+        AlarmOutcome(AlarmEnd.failed, newer),
+        AlarmOutcome(AlarmEnd.failed, newer),
+    ]
+    for seconds in (1, 3, 3, 6):
+        await bench.advance(seconds)
+    assert bench.runner.asked == [(0, due_ms), (1, due_ms), (1, newer), (2, newer)]
+
+
+async def test_an_alarm_that_ran_before_the_index_had_it_is_retried_as_late_as_any(
+    bench: Bench,
+) -> None:
+    due_ms = bench.now_ms + 1000
+    await bench.change(due_ms)
+    bench.runner.hold = asyncio.Event()
+    bench.runner.outcomes = [AlarmOutcome(AlarmEnd.failed, due_ms + 1, is_still_set=True)]
+    await bench.advance(2)
+    await bench.change(due_ms + 1)
+    bench.runner.hold.set()
+    await bench.advance(1)
+    assert len(bench.runner.runs) == 1
+    await bench.advance(3)
+    assert bench.runner.asked == [(0, due_ms), (1, due_ms + 1)]

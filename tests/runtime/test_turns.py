@@ -23,7 +23,7 @@ class Owner:
         self.gate = InputGate(lambda callback: self.loop.call_soon(callback, context=NEUTRAL))
         self.context = contextvars.Context()
         self.context.run(current_owner.set, self)
-        self.turns: set[Turn] = set()
+        self.turns: dict[Turn, None] = {}
         self.turn_type = Turn
 
     def turn_ended(self) -> None:

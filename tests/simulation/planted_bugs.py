@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
 
 from dohost.errors import StorageFailure
-from dohost.gates import Batch, OutputGate
+from dohost.gates import Batch, InputGate, OutputGate
 from dohost.runtime import checkpoints
 from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.commits import Commits
@@ -18,6 +19,8 @@ from dohost.runtime.registry import ObjectClass
 from dohost.storage import connecting, connection, database, failures, files
 from dohost.storage.commit import CommitLine
 from dohost.storage.directories import Directory
+from dohost.storage.files import ObjectFiles
+from dohost.storage.storage import DurableObjectStorage
 from dohost.storage.transaction import Transactions
 from dohost.telemetry import Log
 
@@ -166,3 +169,107 @@ FAULT_BUGS: dict[str, Callable[[], None]] = {
 def plant(name: str) -> None:
     """Plant one bug in this process."""
     (DISK_BUGS | FAULT_BUGS)[name]()
+
+
+def no_gate() -> None:
+    """Critical sections keep nobody out."""
+    InputGate.enter_event = lambda self: True  # type: ignore[method-assign]
+
+
+def lost_alarm() -> None:
+    """An alarm that is set anew is not indexed if one is indexed already, whenever that is due."""
+    changed = AlarmScheduler.changed
+
+    def keeps(self, key, due_ms, batch):  # type: ignore[no-untyped-def] # as `changed`
+        if due_ms is not None and key.address in self._entries:
+            return None
+        return changed(self, key, due_ms, batch)
+
+    AlarmScheduler.changed = keeps  # type: ignore[method-assign]
+
+
+def two_instances() -> None:
+    """An instance is evicted though it is busy, and its code goes on."""
+    Actor.is_idle = property(lambda self: self._is_started)  # type: ignore[assignment,misc] # read only
+
+
+def lost_update() -> None:
+    """A read lets others run before it answers, as a storage without an input gate would."""
+    get = DurableObjectStorage.get
+
+    def slow_get(self, key, *options):  # type: ignore[no-untyped-def] # as `get`
+        async def later() -> object:
+            value = await get(self, key, *options)
+            await asyncio.sleep(0)
+            return value
+
+        return later()
+
+    DurableObjectStorage.get = slow_get  # type: ignore[method-assign]
+
+
+def unordered_calls() -> None:
+    """Of the events that wait at a gate the last one goes first."""
+
+    def drain(self: InputGate) -> None:
+        self._drain_scheduled = False
+        queue = self.current.starts or self.current.waiters
+        if queue and not self.is_busy and self.broken is None:
+            queue.pop().proceed()
+        if not self.is_busy and (self.current.starts or self.current.waiters):
+            self.schedule_drain()
+
+    InputGate._drain = drain  # type: ignore[method-assign]
+
+
+def unfinished_file_is_trusted() -> None:
+    """A new file that no sync has covered stays when its instance ends."""
+    ObjectFiles.discard = lambda self: None  # type: ignore[method-assign]
+
+
+def successor_answers_early() -> None:
+    """Writes of an instance do not wait for those of the one before it."""
+
+    def follow(self: Actor, unsettled: Batch) -> None:
+        self.output.lock(unsettled)
+
+    Actor._follow = follow  # type: ignore[method-assign]
+
+
+RUNTIME_BUGS: dict[str, Callable[[], None]] = {
+    "early-answer": early_answer,
+    "torn-pair": torn_pair,
+    "no-gate": no_gate,
+    "lost-alarm": lost_alarm,
+    "two-instances": two_instances,
+    "lost-update": lost_update,
+    "unordered-calls": unordered_calls,
+    "no-alarm-index": no_alarm_index,
+    "unfinished-file-is-trusted": unfinished_file_is_trusted,
+    "successor-answers-early": successor_answers_early,
+}
+
+_CHANGED: tuple[tuple[type, str], ...] = (
+    (OutputGate, "barrier"),
+    (Transactions, "before_write"),
+    (InputGate, "enter_event"),
+    (InputGate, "_drain"),
+    (AlarmScheduler, "changed"),
+    (Actor, "is_idle"),
+    (DurableObjectStorage, "get"),
+    (ObjectFiles, "discard"),
+    (Actor, "_follow"),
+)
+
+
+@contextlib.contextmanager
+def planted(name: str | None) -> Iterator[None]:
+    """Plant one of `RUNTIME_BUGS` for as long as the block runs; None: none."""
+    before = [(cls, attribute, vars(cls)[attribute]) for cls, attribute in _CHANGED]
+    try:
+        if name is not None:
+            RUNTIME_BUGS[name]()
+        yield
+    finally:
+        for cls, attribute, value in before:
+            setattr(cls, attribute, value)

@@ -257,3 +257,16 @@ async def test_delete_all_in_the_handler_does_not_save_the_current_alarm(
     bench.storage.finish_alarm_run(success=True)
     bench.end_turn()
     assert await bench.storage.getAlarm() is None
+
+
+def test_an_alarm_for_the_same_ms_as_the_one_that_has_just_run_is_a_new_one(bench) -> None:
+    due_ms = bench.now_ms + 1000
+    bench.storage.setAlarm(due_ms)
+    bench.end_turn()
+    assert bench.storage.take_alarm_change() == (True, due_ms)
+    bench.storage.begin_alarm_run()
+    bench.storage.finish_alarm_run(success=True)
+    # In the same commit: the file is as it was, and the runtime must not take the alarm for run.
+    bench.storage.setAlarm(due_ms)
+    bench.end_turn()
+    assert bench.storage.take_alarm_change() == (True, due_ms)

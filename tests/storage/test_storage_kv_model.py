@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from storage_bench import StorageBench
+
+from tests.storage.storage_bench import StorageBench
 
 model_keys = st.text(st.sampled_from("ab\U0010ffff"), min_size=1, max_size=3)
 
