@@ -88,7 +88,7 @@ class Found(msgspec.Struct, kw_only=True):
 
     schedules: int = 0
     digest: str = ""
-    seen: Counter[str] = msgspec.field(default_factory=Counter)
+    seen: dict[str, int] = msgspec.field(default_factory=Counter)
     violations: dict[int, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
@@ -104,7 +104,7 @@ def explore(seeds: Iterable[int], *, stop_at: int = 1) -> Found:
         for seed in seeds:
             outcome = run_seed(seed)
             found.schedules += 1
-            found.seen += outcome.seen
+            found.seen = Counter(found.seen) + outcome.seen
             found.digest = hashlib.sha256(f"{found.digest}{outcome.digest}".encode()).hexdigest()
             if outcome.violations:
                 found.violations[seed] = outcome.violations

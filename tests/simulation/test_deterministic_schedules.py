@@ -65,8 +65,8 @@ def test_no_schedule_breaks_a_promise() -> None:
     violations = found[0].violations | found[1].violations
     assert not violations, violations
     assert found[0].schedules + found[1].schedules == half * 2
-    seen = found[0].seen + found[1].seen
-    print(f"\n{half * 2} schedules: {dict(Counter(seen))}")
+    seen = Counter(found[0].seen) + Counter(found[1].seen)
+    print(f"\n{half * 2} schedules: {dict(seen)}")
     # They have to be about something: every kind of trouble is there, and often.
     for kind in ("power cuts", "kills", "evictions", "resets", "failed syncs", "alarms failed"):
         assert seen[kind] > half * 2 // 40, seen
