@@ -33,6 +33,8 @@ class Metadata:
         self._run: Run = "idle"
         self._reported_ms: int | None = None
         self._must_report = False
+        # A handler has ended since the last report: what is set now is not what it ran for.
+        self._has_run = False
         self.alarm_changed = False
         self._reported_ms = self.due_ms()
 
@@ -47,7 +49,7 @@ class Metadata:
 
     def write_alarm_ms(self, due_ms: int | None) -> None:
         """Set or delete the alarm; a handler that is running does not undo it when it succeeds."""
-        if self._run != "idle" or self.alarm_changed:
+        if self._run != "idle" or self._has_run:
             # The same millisecond again is a new alarm, and the runtime has to hear of it.
             self._must_report = self._must_report or due_ms is not None
         if self._run != "idle":
@@ -74,6 +76,7 @@ class Metadata:
     def end_run(self) -> None:
         """The alarm's handler has ended; what is in the file is what counts."""
         self._run = "idle"
+        self._has_run = True
 
     def take_change(self) -> tuple[bool, int | None]:
         """Return whether the alarm differs from the last answer, and when it is due now."""
@@ -81,7 +84,7 @@ class Metadata:
             return False, self._reported_ms
         due_ms = self.due_ms()
         is_changed = self._must_report or due_ms != self._reported_ms
-        self.alarm_changed = self._must_report = False
+        self.alarm_changed = self._must_report = self._has_run = False
         self._reported_ms = due_ms
         return is_changed, due_ms
 
