@@ -13,6 +13,7 @@ import apsw
 from dohost.errors import StorageFailure
 from dohost.gates import Batch, InputGate, OutputGate
 from dohost.runtime import checkpoints
+from dohost.runtime.actor import Actor
 from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.commits import Commits
 from dohost.runtime.registry import ObjectClass
