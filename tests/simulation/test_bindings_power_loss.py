@@ -97,7 +97,10 @@ READERS = {"kv": kv_numbers, "d1": d1_numbers, "r2": r2_numbers, "queue": queue_
 
 def number_of(value: object) -> int:
     """Return which entry a value is. Raises: OSError if it is torn."""
-    number = int(str(value).split()[0])
+    first = str(value).partition(" ")[0]
+    if not first.isdecimal():
+        raise OSError(f"{first[:20]!r} is torn")
+    number = int(first)
     if value != value_of(number):
         raise OSError(f"{number} is torn")
     return number
