@@ -275,6 +275,7 @@ async def test_a_handler_that_takes_a_quarter_of_an_hour_is_cut_and_retried(
     assert len(await runs_after(dohost, 900)) == 1
     first, second = await runs_after(dohost, 10)
     assert second["retry"] == 1
-    assert second["at"] - first["at"] >= 902_000
+    # The run begins a little before its handler looks at the clock.
+    assert second["at"] - first["at"] >= 901_500
     (failed,) = [event for event in dohost.events if event.name == "alarm.failed"]
     assert "Alarm exceeded its allowed execution time" in str(failed.fields["error"])
