@@ -15,6 +15,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from workers.context import current_ctx, current_sockets
@@ -87,20 +88,9 @@ class Actor:
         self._thread_id = threading.get_ident()
         # Made when somebody asks, for most objects have none.
         self.facets: Facets | None = None
-        meta = ObjectMeta(unique_key=key.unique_key, object_id=key.object_id, name=key.name)
         path = object_class.file_of(key.object_id)
-        aftermath = object_class.aftermaths.of(self.key.object_id, path)
-        if aftermath is not None:
-            aftermath.deal_with(path)
-        self.database = open_object(
-            path,
-            lambda: Database(path, meta, parts.files, directory=object_class.directory),
-            is_recorded=lambda: parts.catalog.knows(self.key),
-            make_room=parts.evictor.make_room,
-        )
-        self.database.authorizer.is_over = parts.meter.is_over
-        if self.database.is_begun_anew:
-            parts.log.event("object.unfinished", level="warn", object=repr(self), file=str(path))
+        aftermath = object_class.aftermaths.of(key.object_id, path)
+        self.database = self._opened(path, aftermath)
         self.line = CommitLine(parts.committer, Commits(self))
         self.storage = DurableObjectStorage(
             self.database,
@@ -117,15 +107,40 @@ class Actor:
         self.context.run(current_ctx.set, self.state)
         self.sockets = ActorSockets(self, replies_to_close=object_class.replies_to_close)
         self.context.run(current_sockets.set, self.sockets)
+        # The file is the truth; nothing leaves before it is durable and the index knows of it, too.
+        is_behind = parts.alarms.is_behind(self.key.address, self.storage.take_alarm_change()[1])
+        begins_with_sync = is_behind or (aftermath is not None and self.database.exists)
+        if begins_with_sync:
+            self._get_ready()
         if aftermath is not None:
             object_class.aftermaths.dealt_with(self.key.object_id)
         unsettled = object_class.unsettled_of(self.key.object_id)
         if unsettled is not None:
             self._follow(unsettled)
-        # The file is the truth; nothing leaves before it is durable and the index knows of it, too.
-        is_behind = parts.alarms.is_behind(self.key.address, self.storage.take_alarm_change()[1])
-        if is_behind or (aftermath is not None and self.database.exists):
+        if begins_with_sync:
             self.wrote(True)
+
+    def _opened(self, path: Path, aftermath: Aftermath | None) -> Database:
+        key, parts = self.key, self.object_class.parts
+        meta = ObjectMeta(unique_key=key.unique_key, object_id=key.object_id, name=key.name)
+        database = open_object(
+            path,
+            lambda: Database(path, meta, parts.files, directory=self.object_class.directory),
+            before=None if aftermath is None else lambda: aftermath.deal_with(path),
+            is_recorded=lambda: parts.catalog.knows(key),
+            make_room=parts.evictor.make_room,
+        )
+        database.authorizer.is_over = parts.meter.is_over
+        if database.is_begun_anew:
+            parts.log.event("object.unfinished", level="warn", object=repr(self), file=str(path))
+        return database
+
+    def _get_ready(self) -> None:
+        try:
+            self.database.get_ready()
+        except HostError:
+            self.database.close()
+            raise
 
     def __repr__(self) -> str:
         status = "reset" if self.broken else "evicted" if self.is_evicted else "running"

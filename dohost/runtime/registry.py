@@ -27,7 +27,6 @@ from dohost.errors import (
     JsTypeError,
     Overloaded,
     Quarantined,
-    StorageFailure,
 )
 from dohost.gates import Batch
 from dohost.objects.id import DurableObjectId, IdFactory
@@ -193,7 +192,7 @@ class ObjectClass:
             path = self.file_of(object_id)
             try:
                 aftermath.deal_with(path)
-            except StorageFailure as error:
+            except HostError as error:
                 self.parts.log.event(
                     "object.unsettled", level="error", file=str(path), error=str(error)
                 )

@@ -138,6 +138,7 @@ class Database:
         if self.in_transaction:
             return
         self.ensure_file()
+        self.get_ready()
         if not self._is_sqlite_syncing:
             self._let_sqlite_sync()
         try:
@@ -166,6 +167,17 @@ class Database:
             if not self.make_room():
                 raise
             self._create()
+
+    def get_ready(self) -> None:
+        """Open what `sync` needs, unless it is or nothing is there. Raises: StorageFailure, TooManyFiles."""
+        if self._files.is_ready or not self.exists:
+            return
+        try:
+            self._files.get_ready()
+        except TooManyFiles:
+            if not self.make_room():
+                raise
+            self._files.get_ready()
 
     def commit(self) -> None:
         """COMMIT what is open, without waiting for the disk; no-op if nothing is, or if it is held.
@@ -204,11 +216,12 @@ class Database:
         self._believe(self._inventory)
 
     def sync(self) -> None:
-        """Block until everything committed so far survives a power cut; for any thread.
+        """Block until everything committed so far survives a power cut; once ready, for any thread.
 
         Raises: OSError; the fate of what was committed is then unknown.
         """
-        self._files.sync()
+        if self.exists:
+            self._files.sync()
 
     # Statements of the host -----------------------------------------------------------------
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import weakref
 from pathlib import Path
 
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _making = threading.Lock()
 
 
@@ -37,6 +39,7 @@ class Directory:
         # What was there before this process is taken to be one file that is not durable.
         self._appeared = 1
         self._durable = 0
+        self._descriptor: int | None = None
         self._lost = range(0)
         self._failure: OSError | None = None
 
@@ -51,6 +54,13 @@ class Directory:
             self._appeared += 1
             return self._appeared
 
+    def get_ready(self) -> None:
+        """Hold the descriptor of all syncs to come, which then need none. Raises: OSError."""
+        with self._lock:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, _FLAGS)
+                weakref.finalize(self, os.close, self._descriptor)
+
     def sync_until(self, number: int) -> None:
         """Make all entries up to a number durable, unless they are; blocks. Raises: OSError."""
         with self._syncing:
@@ -61,12 +71,20 @@ class Directory:
                 return
             appeared = self._appeared
             try:
-                sync_directory(self.path)
+                self._sync()
             except OSError as error:
                 self._failure, self._lost = error, range(self._durable + 1, appeared + 1)
                 self.count()  # Who opens a file from now on asks for a sync of its own.
                 raise
             self._durable = appeared
+
+    def _sync(self) -> None:
+        held = self._descriptor
+        # Somebody may have removed the directory since, and another one was made in its place.
+        if held is not None and os.path.samestat(os.fstat(held), os.stat(self.path)):
+            full_sync(held)
+        else:
+            sync_directory(self.path)
 
 
 def make_directory(directory: Path) -> None:
@@ -83,11 +101,16 @@ def make_directory(directory: Path) -> None:
 
 def sync_directory(directory: Path) -> None:
     """Make the entries of a directory durable. Raises: OSError."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(directory, _FLAGS)
     try:
-        if FULL_SYNC is not None:
-            fcntl.fcntl(descriptor, FULL_SYNC)
-        else:
-            os.fsync(descriptor)
+        full_sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def full_sync(descriptor: int) -> None:
+    """Make everything of a file durable, past the drive's own cache. Raises: OSError."""
+    if FULL_SYNC is not None:
+        fcntl.fcntl(descriptor, FULL_SYNC)
+    else:
+        os.fsync(descriptor)

@@ -3,8 +3,11 @@
 SQLite's locks are POSIX locks, and closing *any* descriptor of a locked file drops them. So the main
 file is opened here only to create it, and that descriptor stays open until SQLite's connection is
 closed; the -wal file is never locked and may have a second descriptor, on which commits are
-synced. `sync` runs in worker threads; one lock keeps `close` from pulling a descriptor
-away under it. After a failed sync nothing is believed any more: the first failure is replayed, and a note
+synced. It is opened before anything is written: a lack of descriptors costs no write then, and the
+system reports what it fails to write to descriptors that were open at the time. `sync` runs in worker
+threads; one lock keeps `close` from pulling a descriptor away under it.
+
+After a failed sync nothing is believed any more: the first failure is replayed, and a note
 beside the file tells the next process, which could not see it: the system shows what it has dropped. The
 note need not be durable, because after a power cut nothing is shown that is not on the disk.
 """
@@ -20,12 +23,20 @@ from enum import StrEnum
 from pathlib import Path
 
 from dohost.errors import StorageFailure, TooManyFiles
-from dohost.storage.directories import FULL_SYNC, Directory, beside, make_directory
+from dohost.storage.directories import (
+    FULL_SYNC,
+    Directory,
+    beside,
+    full_sync,
+    make_directory,
+    sync_directory,
+)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _REWRITTEN_AT_ONCE = 1 << 20
 _NOTE = ".sync-failed"
 _COMPANIONS = ("-wal", "-shm")
+_UNTRUSTED = " can't be used until its log is written again"
 
 
 class FailedSync(StrEnum):
@@ -45,23 +56,31 @@ def failed_sync(path: Path) -> FailedSync | None:
         # The note was cut short; the log is what has to be written again in any case but one.
         return FailedSync.log
     except OSError as error:
-        raise _rewrite_failure(path, error) from error
+        raise _failure(f"{path}{_UNTRUSTED}", error) from error
 
 
 def set_aside(path: Path) -> None:
     """Rename the files of an object that never acknowledged anything, so that it can begin anew.
 
-    Nothing is thrown away: `<file>.unfinished` is there for whoever wants to look.
+    Nothing is thrown away: `<file>.unfinished` is there for whoever wants to look. Once this returns, not
+    even a power cut brings them back: somebody may be told that the object is empty. Blocks.
+    Raises: StorageFailure, TooManyFiles; then it is to be done again.
     """
-    # First, or a later start could set aside what the object has stored since.
-    _note_path(path).unlink(missing_ok=True)
-    for suffix in ("", *_COMPANIONS):
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(f"{path}{suffix}", f"{path}.unfinished{suffix}")
+    try:
+        # First, or a later start could set aside what the object has stored since.
+        _note_path(path).unlink(missing_ok=True)
+        for suffix in ("", *_COMPANIONS):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(f"{path}{suffix}", f"{path}.unfinished{suffix}")
+        sync_directory(path.parent)
+    except OSError as error:
+        raise _failure(f"{path} can't be set aside", error) from error
 
 
 def rewrite_log(path: Path) -> None:
-    """Write the log of an object's file over itself and sync it; blocks. Raises: StorageFailure.
+    """Write the log of an object's file over itself and sync it; blocks.
+
+    Raises: StorageFailure, TooManyFiles; then it is to be done again.
 
     After a sync has failed, the system may have dropped what it could not write, show it all the same, and
     report success for every later sync. Only what is written again is written at all. The same bytes in
@@ -73,7 +92,7 @@ def rewrite_log(path: Path) -> None:
         _note_path(path).unlink(missing_ok=True)
         return
     except OSError as error:
-        raise _rewrite_failure(path, error) from error
+        raise _failure(f"{path}{_UNTRUSTED}", error) from error
     try:
         offset = 0
         while content := os.pread(descriptor, _REWRITTEN_AT_ONCE, offset):
@@ -83,7 +102,7 @@ def rewrite_log(path: Path) -> None:
     except OSError as error:
         # The next process could not see it either.
         _note(path, FailedSync.log)
-        raise _rewrite_failure(path, error) from error
+        raise _failure(f"{path}{_UNTRUSTED}", error) from error
     finally:
         os.close(descriptor)
 
@@ -103,6 +122,8 @@ class ObjectFiles:
         self._entry: int | None = 0
         self._is_entry_synced = False
         self._failure: OSError | None = None
+        # Whether the descriptors of the next sync are open.
+        self.is_ready = False
 
     @property
     def is_created_now(self) -> bool:
@@ -121,12 +142,12 @@ class ObjectFiles:
         try:
             self._main = self._open_new()
         except OSError as error:
-            raise _creation_failure(self._path, error) from error
+            raise _failure(f"{self._path} can't be created", error) from error
         try:
             _write_all(self._main, image)
         except OSError as error:
             self.discard()
-            raise _creation_failure(self._path, error) from error
+            raise _failure(f"{self._path} can't be created", error) from error
         self._is_main_synced = False
         self._entry = None
 
@@ -146,8 +167,20 @@ class ObjectFiles:
         self._close_main()
         self._is_main_synced = True
 
+    def get_ready(self) -> None:
+        """Open what `sync` needs; the log is there, and nothing was written to it from here.
+
+        Raises: StorageFailure, TooManyFiles.
+        """
+        try:
+            self._directory.get_ready()
+            self._wal = os.open(self._wal_path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _failure(f"{self._path} can't be written", error) from error
+        self.is_ready = True
+
     def sync(self) -> None:
-        """Make every committed write durable; blocks, and may run in any thread.
+        """Make every committed write durable, once ready; blocks, and may run in any thread.
 
         Raises: OSError; what was committed is then of unknown fate, and every later call raises
         the same error.
@@ -189,10 +222,9 @@ class ObjectFiles:
                 self._wal = None
 
     def _sync(self) -> None:
-        if self._wal is None:
-            self._wal = os.open(self._wal_path, os.O_RDONLY | os.O_CLOEXEC)
+        assert self._wal is not None, "get_ready comes first"
         if not self._is_main_synced and self._main is not None:
-            _full_sync(self._main)
+            full_sync(self._main)
         _data_sync(self._wal)
         if not self._is_entry_synced:
             if self._entry is None:
@@ -227,29 +259,15 @@ def _write_all(descriptor: int, content: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _creation_failure(path: Path, error: OSError) -> StorageFailure | TooManyFiles:
+def _failure(what: str, error: OSError) -> StorageFailure | TooManyFiles:
+    """Return why something could not be done of which nothing is left behind."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return TooManyFiles(f"no file descriptor left to create {path}")
+        return TooManyFiles(f"{what}: no file descriptor left")
     return StorageFailure(
-        f"creating {path} failed: {error.strerror}",
+        f"{what}: {error.strerror}",
         outcome="not-applied",
         is_full=error.errno in _NO_ROOM,
     )
-
-
-def _rewrite_failure(path: Path, error: OSError) -> StorageFailure:
-    return StorageFailure(
-        f"{path} can't be used until its log is written again: {error.strerror}",
-        outcome="not-applied",
-        is_full=error.errno in _NO_ROOM,
-    )
-
-
-def _full_sync(descriptor: int) -> None:
-    if FULL_SYNC is not None:
-        fcntl.fcntl(descriptor, FULL_SYNC)
-    else:
-        os.fsync(descriptor)
 
 
 def _data_sync(descriptor: int) -> None:

@@ -23,24 +23,32 @@ def open_object(
     *,
     is_recorded: Callable[[], bool],
     make_room: Callable[[], bool] = bool,
+    before: Callable[[], None] | None = None,
 ) -> Database:
-    """Open the file of one object by `make`, or note that it has none.
+    """Open the file of one object by `make`, or note that it has none; do `before` before that.
 
     `make_room` closes files of others when no descriptor is left, and says whether it did (`bool`: never).
     Raises: Quarantined, StorageFailure, TooManyFiles.
     """
     try:
-        database = _opened(path, make, is_recorded)
+        database = _opened(path, make, is_recorded, before)
     except TooManyFiles:
         if not make_room():
             raise
-        database = _opened(path, make, is_recorded)
+        database = _opened(path, make, is_recorded, before)
     database.make_room = make_room
     return database
 
 
-def _opened(path: Path, make: Callable[[], Database], is_recorded: Callable[[], bool]) -> Database:
+def _opened(
+    path: Path,
+    make: Callable[[], Database],
+    is_recorded: Callable[[], bool],
+    before: Callable[[], None] | None,
+) -> Database:
     try:
+        if before is not None:
+            before()
         return make()
     except Quarantined:
         if not _is_unfinished(path) or is_recorded():

@@ -99,7 +99,7 @@ def full_syncs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def record(descriptor: int) -> None:
         synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
 
-    monkeypatch.setattr(files, "_full_sync", record)
+    monkeypatch.setattr(files, "full_sync", record)
     return synced
 
 

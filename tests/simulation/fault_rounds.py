@@ -2,8 +2,8 @@
 
     python -m tests.simulation.fault_rounds [--rounds 72] [--up-to 300] [--seed 1] [--bug NAME] [--kind KIND]
 
-One round: clients append to ledgers, old ones and new; the n-th call of a kind fails, once or until the disk is
-repaired; every answer is clear and in time; objects whose files are not hit go on; within 5 s after the
+One round: clients append to ledgers, old ones, new and cold; the n-th call of a kind fails, once or until
+the disk is repaired; every answer is clear and in time; objects whose files are not hit go on; within 5 s after the
 repair every object takes writes again, in the same process, which has not flooded its log; then the content
 of each is compared with what its clients were told. Every second round ends in `kill -9`, some of them while
 the disk still fails, and the next process must show the same.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import signal
 import sys
@@ -36,6 +37,8 @@ from tests.simulation.system_calls import Supervisor
 PROJECT = Path(__file__).parents[2]
 CLIENTS = 6
 OLD = tuple(f"old-{index}" for index in range(4))
+# Each is touched so seldom that its instance has ended meanwhile: its file is opened again.
+COLD = tuple(f"cold-{index}" for index in range(48))
 RECOVERS_WITHIN_S = 5.0
 FAULT_S = 0.25
 REACHED_WITHIN_S = 6.0
@@ -129,6 +132,7 @@ class Run:
         self._output = root / "output"
         self._ledgers = Ledgers()
         self._touched: set[str] = set()
+        self._cold = itertools.cycle(COLD)
         self._is_stopping = False
         self._is_killed = False
 
@@ -136,7 +140,7 @@ class Run:
         """Start the server and give the old objects something to lose."""
         self._server.start()
         async with Connection(self._server.port) as connection:
-            for name in OLD * 3:
+            for name in (*OLD * 3, *COLD):
                 await self._ledgers.append(connection, name)
 
     def end(self) -> None:
@@ -197,7 +201,7 @@ class Run:
             self._server.start()
             self._found.kills += 1
             await self._ledgers.read_all(self._server.port)
-            self._ledgers.forget_all_but(OLD)
+            self._ledgers.forget_all_but(OLD + COLD)
 
     def _kill(self) -> None:
         self._is_killed = True
@@ -211,7 +215,7 @@ class Run:
             await asyncio.sleep(0.005)
 
     async def _client(self, index: int, plan: Round, number: int) -> None:
-        """Append, mostly to an old object and sometimes to a new one, until the round ends."""
+        """Append, mostly to an old object, sometimes to a new or a cold one, until the round ends."""
         old, count = OLD[index % len(OLD)], 0
         try:
             async with Connection(self._server.port) as connection:
@@ -219,6 +223,8 @@ class Run:
                     count += 1
                     fresh = f"new-{number}-{index}-{count // 40}"
                     name = fresh if count % 4 == 0 else old
+                    if count % 20 == 7:
+                        name = next(self._cold)
                     self._touched.add(name)
                     action = "alarm_and_append" if count % 5 == 0 else "append"
                     outcome = await self._ledgers.append(connection, name, action=action)

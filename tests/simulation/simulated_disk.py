@@ -41,8 +41,8 @@ class SimulatedDisk:
         """Stand under the host's own calls."""
         replaced = [
             (files, "_data_sync", self._sync),
-            (files, "_full_sync", self._sync),
-            (directories, "sync_directory", self._sync_directory),
+            (files, "full_sync", self._sync),
+            (directories, "full_sync", self._sync_directory),
             (aftermath, "rewrite_log", self._rewriting(aftermath.rewrite_log)),
         ]
         with contextlib.ExitStack() as undo:
@@ -96,8 +96,8 @@ class SimulatedDisk:
             raise io_error()
         self._durable[status.st_ino] = status.st_size
 
-    def _sync_directory(self, directory: Path) -> None:
-        if directory != self._directory:
+    def _sync_directory(self, descriptor: int) -> None:
+        if not os.path.samestat(os.fstat(descriptor), os.stat(self._directory)):
             return
         self._entries.update((path, status.st_ino) for path, status in self._files())
 

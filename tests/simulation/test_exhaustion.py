@@ -79,6 +79,7 @@ async def test_more_clients_than_descriptors_hear_clearly_what_became_of_their_w
     )
     outcomes = [each for record in ledgers.records.values() for each in record.outcomes.values()]
     assert outcomes.count(Outcome.acknowledged) > len(outcomes) // 4
+    assert set(ledgers.codes) <= {"too-many-files"}
     await ledgers.read_all(poor.port)
     assert output(poor).count("\n") < LOG_LINES_MAX
     assert "Traceback" not in output(poor)

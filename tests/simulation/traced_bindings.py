@@ -97,7 +97,7 @@ def plant(bug: str) -> None:
 
     opened = SimulatorFile._open
     target, name, broken = {
-        "no-directory-sync": (directories, "sync_directory", lambda directory: None),
+        "no-directory-sync": (directories, "full_sync", lambda descriptor: None),
         "synchronous-off": (SimulatorFile, "_open", unsynced),
         "no-blob-sync": (r2_blobs, "_finish", lambda file, directory: file.close()),
     }[bug]

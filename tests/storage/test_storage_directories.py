@@ -159,6 +159,23 @@ def test_a_file_that_appears_while_the_directory_is_synced_waits_for_the_next_sy
     assert disk.synced == [str(directory.path)] * 2
 
 
+def test_a_directory_that_was_made_anew_meanwhile_is_the_one_that_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    directory = Directory(tmp_path / "objects")
+    directory.path.mkdir()
+    directory.get_ready()
+    (tmp_path / "objects").rename(tmp_path / "removed")
+    directory.path.mkdir()
+    monkeypatch.setattr(
+        "dohost.storage.directories.os.fsync",
+        lambda descriptor: synced.append(os.fstat(descriptor).st_ino),
+    )
+    directory.sync_until(directory.count())
+    assert synced == [directory.path.stat().st_ino]
+
+
 def test_a_failed_sync_fails_for_all_that_relied_on_it_and_for_nobody_after(
     directory: Directory, disk: Disk
 ) -> None:

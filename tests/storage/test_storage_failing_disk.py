@@ -204,6 +204,52 @@ def test_when_no_descriptor_is_left_others_give_theirs_up(
     database.close()
 
 
+@pytest.mark.parametrize("is_there_room", [True, False])
+def test_a_lack_of_descriptors_shows_before_anything_is_written_and_costs_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, is_there_room: bool
+) -> None:
+    database = Database(path, META)
+    real = os.open
+
+    def refuse(name: object, flags: int, mode: int = 0o777) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def make_room() -> bool:
+        if is_there_room:
+            monkeypatch.setattr("dohost.storage.files.os.open", real)
+        return is_there_room
+
+    database.make_room = make_room
+    monkeypatch.setattr("dohost.storage.files.os.open", refuse)
+    if not is_there_room:
+        with pytest.raises(TooManyFiles):
+            database.begin()
+        assert not database.in_transaction
+        monkeypatch.undo()
+    database.begin()
+    # Whatever the process has left by now, the commit and its sync need none.
+    monkeypatch.setattr("dohost.storage.files.os.open", refuse)
+    database.run("INSERT OR REPLACE INTO _cf_KV VALUES ('k', 'v')")
+    database.commit()
+    database.sync()
+    database.close()
+
+
+def test_the_descriptor_that_is_synced_is_open_before_anything_is_written(path: Path) -> None:
+    """The system reports what it could not write to the descriptors that were open by then."""
+    database = Database(path, META)
+    size = Path(f"{path}-wal").stat().st_size
+    database.begin()
+    at_log = [
+        os.readlink(f"/proc/self/fd/{name}")
+        for name in os.listdir("/proc/self/fd")
+        if os.path.lexists(f"/proc/self/fd/{name}")
+    ].count(f"{path}-wal")
+    assert at_log == 2  # SQLite's and ours
+    assert Path(f"{path}-wal").stat().st_size == size
+    database.close()
+
+
 def test_a_file_is_opened_again_when_others_have_made_room(path: Path) -> None:
     tries: list[str] = []
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from storage_bench import META, OBJECT_ID
 
-from dohost.errors import Quarantined
+from dohost.errors import Quarantined, StorageFailure
 from dohost.storage.database import Database
 from dohost.storage.opening import open_object
 from dohost.storage.schema import image
@@ -52,6 +54,32 @@ def test_an_unfinished_file_that_was_never_recorded_is_set_aside(
 def test_a_log_whose_file_never_reached_the_disk_is_set_aside(path: Path) -> None:
     Path(f"{path}-wal").write_bytes(b"a log")
     assert not opened(path, is_recorded=False).exists
+
+
+def test_what_was_set_aside_stays_there_after_a_power_cut(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may be told at once that the object is empty."""
+    path.write_bytes(b"")
+    there_at_sync: list[list[str]] = []
+    monkeypatch.setattr(
+        "dohost.storage.files.sync_directory",
+        lambda directory: there_at_sync.append(sorted(os.listdir(directory))),
+    )
+    assert opened(path, is_recorded=False).is_begun_anew
+    assert there_at_sync == [[f"{path.name}.unfinished"]]
+
+
+def test_a_file_that_can_not_be_set_aside_for_good_is_not_begun_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(directory: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    path.write_bytes(b"")
+    monkeypatch.setattr("dohost.storage.files.sync_directory", fail)
+    with pytest.raises(StorageFailure, match="can't be set aside"):
+        opened(path, is_recorded=False)
 
 
 @pytest.mark.parametrize("content", TORN)
