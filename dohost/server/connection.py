@@ -29,6 +29,7 @@ from dohost.server.client_address import (
 )
 from dohost.server.eager_connection import EagerConnection
 from dohost.server.exchange import SENT_CLOSE, Exchange
+from dohost.server.known_heads import is_whole
 from dohost.server.problems import Problem
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Connection(EagerConnection):
     __slots__ = (
         "_bytes_seen",
         "_head_started_s",
+        "_is_aligned",
         "_lingering",
         "_lingers_until_s",
         "accepted",
@@ -115,6 +117,8 @@ class Connection(EagerConnection):
         # True once more arrived at a time than all fields may take: then they are counted exactly.
         self.is_large = False
         self._bytes_seen = 0
+        # Whether the parser holds nothing of a request that is still coming.
+        self._is_aligned = True
         self._head_started_s: float | None = None
         self._lingering: asyncio.Transport | None = None
         self._lingers_until_s = 0.0
@@ -149,7 +153,7 @@ class Connection(EagerConnection):
         exchange = self.exchange
         is_between = (
             exchange is None
-            and not self._bytes_seen
+            and self._is_aligned
             and self._waiter is not None
             and not self.has_requests
         )
@@ -158,8 +162,14 @@ class Connection(EagerConnection):
             self.listener.batch.add(self)
             return
         self._bytes_seen += len(data)
+        waiting = len(self._messages)
         self.parse(data)
-        if is_between and len(self._messages) == 1:
+        # aiohttp gives itself nothing, to go on with what it holds.
+        if data:
+            self._is_aligned = len(self._messages) == waiting + 1 and is_whole(
+                data, *self._messages[-1], is_aligned=self._is_aligned
+            )
+        if is_between and self._is_aligned:
             self.listener.heads.learn(data, *self._messages[0])
         if exchange is not None and self._messages and not exchange.payload.is_eof():
             # A message behind an unfinished body can only be the parser's complaint about it.

@@ -8,7 +8,8 @@ match and a look-up, and what follows from the fields (`Accepted`, in the adapte
 Invariants: (1) nothing is understood here that the parser has not understood: what differs is a method of
 a few, a target of plain characters, and the one version; (2) only requests without a body, that keep
 their connection, ask for no upgrade and arrive whole and alone are taken, so where the next one begins is
-plain; (3) what is remembered is bounded in number and size.
+plain: while the parser holds a part of a request, what comes next belongs to that, whatever it looks like,
+and is neither taken nor remembered; (3) what is remembered is bounded in number and size.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class KnownHeads:
         )
 
     def learn(self, data: bytes, message: object, payload: StreamReader) -> None:
-        """Remember the fields of `message`, if it is all that `data` holds and others may follow it."""
+        """Remember the fields of `message`, which `data` is (`is_whole`), if others may follow it."""
         line = _request_line(data)
         if (
             line is None
@@ -87,8 +88,7 @@ class KnownHeads:
         ):
             return
         start = line.end()
-        size = len(data) - start
-        if size <= self._fields_bytes_max and data.find(_END, start - 2) == len(data) - len(_END):
+        if len(data) - start <= self._fields_bytes_max:
             fields = Fields(
                 headers=message.headers, raw_headers=message.raw_headers, url=message.url
             )
@@ -96,3 +96,16 @@ class KnownHeads:
 
     def __repr__(self) -> str:
         return f"<KnownHeads {len(self._fields)}>"
+
+
+def is_whole(data: bytes, message: object, payload: StreamReader, *, is_aligned: bool) -> bool:
+    """Whether a request that `data` has completed ends with it; if not, the parser may hold a part of another.
+
+    `is_aligned`: whether the parser held nothing before. If it did, only the end of a head tells.
+    """
+    if type(message) is not RawRequestMessage or message.upgrade or message.chunked:
+        return False
+    if payload is not EMPTY_PAYLOAD and not (is_aligned and payload.is_eof()):
+        return False
+    end = data.find(_END)
+    return end >= 0 and end + len(_END) + payload.total_bytes == len(data)

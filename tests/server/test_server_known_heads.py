@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from server_loopback import Answer, Loopback, echo, serving, until
+from server_loopback import Answer, Client, Loopback, echo, serving, until
 from workers import Request, Response
 
 from dohost.server.connection import Connection
@@ -172,3 +172,73 @@ async def test_a_target_is_bounded_for_known_fields_too() -> None:
         await client.answer()
         await client.write(WARM.replace(b"/ ", b"/" + b"a" * 20 + b" "))
         assert (await client.answer()).status == 414
+
+
+HALF = b"GET /mine HTTP/1.1\r\nCookie: session=mine\r\nX-Rest: "
+FIRST = b"GET /first HTTP/1.1\r\nHost: t\r\n\r\n"
+POST = b"POST /first HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nbody"
+CHUNKED = b"POST /first HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+# A request and half a head behind it, in pieces.
+HALF_HEADS = [
+    pytest.param([FIRST + HALF], id="in one piece"),
+    pytest.param([FIRST[:-2], b"\r\nG", HALF[1:]], id="torn before the end of the first"),
+    pytest.param([FIRST[:-1], b"\n" + HALF], id="torn in the last line of the first"),
+    pytest.param([POST + HALF], id="behind a body"),
+    pytest.param([POST[:-1], b"y" + HALF], id="behind the end of a body"),
+    pytest.param([CHUNKED + HALF], id="behind a chunked body"),
+]
+
+
+async def send_half(server: Loopback, client: Client, pieces: list[bytes]) -> None:
+    """Let the pieces arrive one by one, and see the first request answered."""
+    await until(lambda: server.connections == 1)
+    for piece in pieces:
+        connection_of(server).data_received(piece)
+    assert (await client.answer())["x-url"] == "http://t/first"
+
+
+@pytest.mark.parametrize("pieces", HALF_HEADS)
+async def test_half_a_head_behind_a_request_teaches_nothing(pieces: list[bytes]) -> None:
+    """Or one client could put fields of its own before those of every other."""
+    async with serving() as server:
+        evil = await server.connect()
+        await send_half(server, evil, pieces)
+        await evil.write(WARM)
+        assert (await evil.answer())["x-url"] == "http://t/mine"
+        victim = await server.connect()
+        await victim.write(WARM)
+        answer = await victim.answer()
+        assert answer["x-url"] == "http://t/"
+        assert "session=mine" not in (answer["x-fields"] or "")
+
+
+@pytest.mark.parametrize("pieces", HALF_HEADS)
+async def test_the_rest_of_a_head_is_no_request_although_it_looks_like_one(
+    pieces: list[bytes],
+) -> None:
+    async with serving() as server:
+        client = await server.connect()
+        await client.write(WARM)
+        await client.answer()
+        await send_half(server, client, pieces)
+        await client.write(WARM)
+        assert (await client.answer())["x-url"] == "http://t/mine"
+
+
+async def test_heads_are_known_again_after_bodies_and_pieces() -> None:
+    async with serving() as server:
+        client = await server.connect()
+        await until(lambda: server.connections == 1)
+        connection = connection_of(server)
+        for parsed, pieces in [
+            (1, [WARM]),
+            (2, [POST]),
+            (2, [WARM]),
+            (3, [POST[:-1], POST[-1:]]),
+            (4, [WARM]),
+            (4, [WARM]),
+        ]:
+            for piece in pieces:
+                connection.data_received(piece)
+            await client.answer()
+            assert connection._request_count == parsed
