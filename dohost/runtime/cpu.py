@@ -14,13 +14,14 @@ Invariant: the meter's `running` is one immutable value, so another thread reads
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from workers.entrypoint import DurableObjectAbort
 
 from dohost.errors import JsException
-from dohost.runtime.turns import Turn, TurnOwner
+from dohost.runtime.turns import Sink, Turn, TurnOwner
 from dohost.storage.failures import CPU_EXCEEDED
 
 CPU_S_DEFAULT = 30.0
@@ -118,14 +119,22 @@ class MeteredTurn(Turn):
 
     owner: MeteredOwner
 
+    def __init__(
+        self,
+        owner: MeteredOwner,
+        entry: Callable[[], object] | None,
+        sink: Sink | None,
+        context: contextvars.Context,
+    ) -> None:
+        super().__init__(owner, entry, sink, context)
+        # However it came: a callback begins by another way than a call, and may wait in the same queue.
+        self.arrived_s = owner.now_s()
+        self._is_charging = False
+
     @property
     def has_not_begun(self) -> bool:
         """Whether this is an event that has not taken its first step."""
         return self._entry is not None
-
-    def start(self) -> None:
-        self.arrived_s = self.owner.now_s()
-        super().start()
 
     def _step(self, error: BaseException | None) -> None:
         owner = self.owner

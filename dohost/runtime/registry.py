@@ -357,10 +357,12 @@ class ObjectClass:
         if waiting is not None:
             waiting.append(lambda: self._enter(stub, call))
             return
-        refusal = None if self._loads is None else self._loads.refusal(actor)
-        if refusal is not None:
-            call.refused(refusal)
-            return
+        # An instance that was reset answers all by its error, and is no load for the next one.
+        if self._loads is not None and actor.broken is None:
+            refusal = self._loads.refusal(actor)
+            if refusal is not None:
+                call.refused(refusal)
+                return
         stub._connected = actor
         call.deliver(actor)
 

@@ -35,6 +35,12 @@ class Counter(DurableObject):
 
     async def hello(self, greet=None):
         return "hello"
+
+    async def hand_out(self):
+        return lambda: "called back"
+
+    async def stop(self):
+        self.ctx.abort("on purpose")
 """
 
 
@@ -124,6 +130,32 @@ async def test_what_goes_on_after_a_long_pause_is_not_waiting_in_the_queue(bench
     instance.opened.set()
     assert await waiting == "hello"
     await asyncio.gather(closing, paused)
+
+
+async def test_callbacks_wait_in_the_same_queue(bench: Bench) -> None:
+    call_back = await bench.stub().hand_out()
+    closing, instance = await crowd(bench)
+    first = asyncio.ensure_future(call_back())
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(bench.stub().hello())
+    await asyncio.sleep(0)
+    bench.clock.advance(QUEUED_S_MAX + 1)
+    with pytest.raises(JsException) as caught:
+        await bench.stub().hello()
+    assert_overloaded(caught.value, QUEUED_TOO_LONG)
+    instance.opened.set()
+    assert await asyncio.gather(first, second) == ["called back", "hello"]
+    await closing
+
+
+async def test_calls_of_an_ended_instance_are_no_load_for_the_next(bench: Bench) -> None:
+    stub = bench.stub()
+    for _ in range(2):
+        with pytest.raises(JsException, match="on purpose"):
+            await stub.stop()
+    loads = bench.host.classes["app-Counter"]._loads
+    assert loads is not None
+    assert loads._by_id == {}
 
 
 async def test_a_refused_call_gives_back_what_it_lent(bench: Bench) -> None:
