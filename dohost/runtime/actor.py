@@ -221,6 +221,7 @@ class Actor:
 
     def _evict(self) -> None:
         self.is_evicted = True
+        self.gate.break_with(JsException(NO_LONGER_ACCESSIBLE))
         if self.facets is not None:
             self.facets.evict()
         if self in self.object_class.retiring:

@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import CoroutineType
 from typing import Protocol
 
+from workers.entrypoint import DurableObjectAbort
+
 from dohost.gates import Batch, InputGate, Scope
 from dohost.objects.rpc import Reply
 from dohost.runtime.custom_task import NEUTRAL, CustomTask, failure_of, swap_current_task
@@ -126,7 +128,12 @@ class Turn(CustomTask):
         if parent is not None:
             self.scope = parent.scope
         self._register()
-        self._loop_ref.call_soon(self.begin, context=NEUTRAL)
+        broken = self.owner.gate.broken
+        if broken is None:
+            self._loop_ref.call_soon(self.begin, context=NEUTRAL)
+        else:
+            # A timer, or the end of a turn, of an instance that has ended.
+            self.kill(broken)
 
     # Starting and resuming -------------------------------------------------------------------
 
@@ -143,6 +150,8 @@ class Turn(CustomTask):
 
     def begin(self) -> None:
         """Run the first step of a task that user code made, when the gate is open for its scope."""
+        if self._is_killed:
+            return
         gate = self.owner.gate
         if gate.enter(self.scope):
             self._step(None)
@@ -286,7 +295,9 @@ class Turn(CustomTask):
         previous = swap_current_task(self._loop_ref, self)
         try:
             self._context.run(coro.close)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - reported, not raised
+        except DurableObjectAbort:
+            pass
+        except BaseException as error:  # noqa: BLE001 - reported: whoever ends an object has more to do
             self._loop_ref.call_exception_handler(
                 {
                     "message": "code of a reset Durable Object failed while it was closed",

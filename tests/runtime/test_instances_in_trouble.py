@@ -57,6 +57,40 @@ class Counter(DurableObject):
 """
 
 
+DOES_NOT_LET_GO = """
+import asyncio, sys
+
+SEEN = []
+
+class Counter(DurableObject):
+    async def hold_on(self, how):
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            if how == "abort":
+                self.ctx.abort("again")
+            if how == "exit":
+                sys.exit("again")
+            self.task = asyncio.create_task(self.live_on())
+
+    async def live_on(self):
+        SEEN.append("a task of an ended instance")
+
+    async def start_later(self):
+        later = lambda: asyncio.create_task(self.live_on())
+        asyncio.get_running_loop().call_later(0.01, later)
+
+    async def wait(self):
+        await asyncio.sleep(3600)
+
+    async def stop(self):
+        self.ctx.abort("first")
+
+    async def seen(self):
+        return list(SEEN)
+"""
+
+
 class SlowDisk:
     """Syncs in threads, each of which lasts until it is let go, in order."""
 
@@ -272,6 +306,33 @@ async def test_a_section_that_ends_with_its_object_is_not_reported_as_forgotten(
         await bench.stub().read()
     await asyncio.sleep(0)
     assert reported == []
+
+
+@pytest.mark.parametrize("how", ["abort", "exit", "a task"])
+async def test_a_reset_answers_everybody_whatever_dropped_code_does_at_its_end(bench, how) -> None:
+    await bench.run(DOES_NOT_LET_GO)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    calls = [bench.stub().hold_on(how), bench.stub().wait()]
+    actor = bench.actor()
+    calls.append(bench.stub().stop())
+    outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    assert [str(each) for each in outcomes] == ["Error: first"] * 3
+    assert "closed" in repr(actor.database)
+    assert not actor.turns
+    assert await bench.stub().seen() == []
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+async def test_a_timer_of_an_ended_instance_starts_nothing(bench, is_reset: bool) -> None:
+    await bench.run(DOES_NOT_LET_GO)
+    await bench.stub().start_later()
+    if is_reset:
+        with pytest.raises(JsException, match="first"):
+            await bench.stub().stop()
+    else:
+        assert bench.actor().evict_if_idle()
+    await asyncio.sleep(0.03)
+    assert await bench.stub().seen() == []
 
 
 def test_a_log_that_could_not_be_written_again_is_noted_for_the_next_process(
