@@ -54,7 +54,7 @@ OWNERS = {
     "graphql": ("federation",),
     "greenlet": ("runtime/stack_switching.py",),
     "multidict": ("server",),
-    "jwt": ("gateway/auth.py", "gateway/jwk.py", "gateway/jwks.py", "gateway/jwt_checks.py"),
+    "jwt": ("gateway/signatures.py", "gateway/jwk.py", "gateway/jwks.py", "gateway/jwt_checks.py"),
     "pyjson5": ("config",),
     "pytest": ("testing",),
     "pytest_asyncio": ("testing",),

@@ -7,42 +7,26 @@ finds the host; then the host, which gives the data directory free.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
-import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
-import uvloop
 from workers.request import Request
 from workers.response import Response
 
+from dohost.cli.hosting import DRAIN_GRACE_S, inspector_of
+from dohost.cli.listening import Listening
 from dohost.cli.local_api import ObjectsApi
 from dohost.config import WorkerConfig
 from dohost.errors import CallerError, HostError
-from dohost.runtime.descriptors import raise_descriptor_limit
-from dohost.runtime.host import Host, HostOptions
-from dohost.runtime.inspection import Inspector
+from dohost.runtime.host import Host
 from dohost.runtime.lock import LockInfo
-from dohost.runtime.watchdog import HANG_S_DEFAULT, Watchdog
 from dohost.server.app import RequestLine, Server, ServerOptions
-from dohost.server.outbound import Outbound
 
-DRAIN_GRACE_S = 5.0
 PORTS_TRIED_MAX = 20
 _TOKEN_BYTES = 24
-
-
-class Listening(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to listen. `is_exact`: no other port will do."""
-
-    ip: str
-    port: int
-    is_exact: bool
-    tls: ssl.SSLContext | None = None
 
 
 class Faces(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,23 +45,6 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     host: Host
     url: str
     moved_from: int | None = None
-
-
-@contextlib.asynccontextmanager
-async def running_host(
-    options: HostOptions, *, hang_s: float = HANG_S_DEFAULT
-) -> AsyncIterator[Host]:
-    """Run a host on its data directory. Raises: DataDirLocked at once if another process has it."""
-    raise_descriptor_limit()
-    outbound = Outbound()
-    host = Host(options, outbound=outbound)
-    await host.start(LockInfo(pid=os.getpid()))
-    try:
-        with Watchdog(host.parts, hang_s=hang_s):
-            yield host
-    finally:
-        await host.drain(grace_s=DRAIN_GRACE_S)
-        await outbound.close()
 
 
 @contextlib.asynccontextmanager
@@ -104,12 +71,6 @@ async def running_server(
         host.hang_up()
         server.begin_drain()
         await server.stop(DRAIN_GRACE_S)
-
-
-def inspector_of(host: Host, persist: Path, workers: tuple[WorkerConfig, ...]) -> Inspector:
-    # A copy, made on the loop's thread: the look-up itself runs in another.
-    live = {key: frozenset(found.actors) for key, found in host.classes.items()}
-    return Inspector(persist, workers, live=lambda key: live.get(key, frozenset()))
 
 
 async def _listen(
@@ -156,9 +117,3 @@ def _ports(listening: Listening) -> list[int]:
         return [listening.port]
     last = min(listening.port + PORTS_TRIED_MAX, 65535)
     return [*range(listening.port, last + 1), 0]
-
-
-def run_async(main: Coroutine[object, object, int]) -> int:
-    """Run a command's coroutine on the fastest event loop; return its exit code."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)

@@ -19,9 +19,9 @@ from dohost.cli.local_client import asking
 from dohost.cli.project import Project, project_options
 from dohost.cli.sql import split_object
 from dohost.errors import CallerError
+from dohost.runtime.backups import Backup, BackupItem
 from dohost.runtime.inspection import Inspector
 from dohost.runtime.layout import LAYOUT_NAME
-from dohost.runtime.upkeep import Backup, BackupItem
 from dohost.storage.copies import Copied
 from dohost.storage.durable_file import write_durably
 from dohost.storage.facet_index import is_facet

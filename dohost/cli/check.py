@@ -15,11 +15,10 @@ import click
 import msgspec
 from rich.text import Text
 
-from dohost.cli.assemble import run_async, running_host
 from dohost.cli.console import block, err, out
-from dohost.cli.dev_session import source_root
+from dohost.cli.hosting import run_async, running_host
 from dohost.cli.portability import find_unportable
-from dohost.cli.project import Project, project_options
+from dohost.cli.project import Project, project_options, source_root
 from dohost.config import Loaded
 from dohost.dev.failures import Redactor, describe, failure_text
 from dohost.errors import ConfigError

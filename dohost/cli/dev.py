@@ -7,8 +7,8 @@ from typing import Unpack
 
 import click
 
-from dohost.cli.assemble import run_async
 from dohost.cli.dev_session import DevFlags, serve
+from dohost.cli.hosting import run_async
 from dohost.cli.project import Project, project_options
 from dohost.cli.server_options import (
     ServerFlags,

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os.path
 import shutil
-import signal
 import webbrowser
 from collections.abc import Iterator
 from functools import partial
@@ -24,21 +22,22 @@ from rich.text import Text
 from workers.request import Request
 from workers.response import Response
 
-from dohost.cli.assemble import Faces, Listening, Running, running_host, running_server
+from dohost.cli.assemble import Faces, Running, running_server
 from dohost.cli.dev_view import DevView
-from dohost.cli.project import Project
+from dohost.cli.hosting import running_host
+from dohost.cli.listening import listening_of
+from dohost.cli.project import Project, source_root
 from dohost.cli.server_options import Serving
+from dohost.cli.stop_signals import on_stop_signal
 from dohost.config import Loaded, WorkerConfig
 from dohost.dev.error_page import ErrorPage
 from dohost.dev.failures import Redactor
 from dohost.dev.hotkeys import Hotkey, Keyboard, hotkey_box, is_interactive
 from dohost.dev.reload import Reloader
 from dohost.dev.watch import Watched, is_asset, watch, watched_by
-from dohost.errors import CallerError
 from dohost.runtime.host import Host, HostOptions, LoadFailed
 
 ASSETS_UPDATED = "⎔ Static assets updated"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class DevFlags(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,34 +74,13 @@ async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
             tests_scheduled=flags.tests_scheduled,
         )
         async with running_server(host, listening, faces=faces, workers=session.workers) as running:
-            session.announce(running, opens_browser=flags.opens_browser)
-            session.start_crons(running, fires=flags.fires_crons)
-            with session.keyboard(running):
-                await session.run(data=persist if flags.is_watching else None)
+            with on_stop_signal(session.stop):
+                session.announce(running, opens_browser=flags.opens_browser)
+                session.start_crons(running, fires=flags.fires_crons)
+                with session.keyboard(running):
+                    await session.run(data=persist if flags.is_watching else None)
             view.say("⎔ Shutting down local server...")
     return 0
-
-
-def listening_of(loaded: Loaded, serving: Serving) -> Listening:
-    """Return where to listen: flags over [dev] over defaults. Raises: CallerError without a certificate."""
-    dev = loaded.workers[0].dev
-    is_https = (serving.protocol or dev.local_protocol) == "https" or serving.tls is not None
-    if is_https and serving.tls is None:
-        raise CallerError(
-            "https needs a certificate: --https-cert-path FILE --https-key-path FILE."
-        )
-    ip = serving.ip or dev.ip
-    return Listening(
-        ip="127.0.0.1" if ip == "localhost" else ip,
-        port=dev.port if serving.port is None else serving.port,
-        is_exact=serving.port is not None or dev.is_port_set,
-        tls=serving.tls,
-    )
-
-
-def source_root(workers: tuple[WorkerConfig, ...]) -> Path:
-    """Return the directory that holds every Worker's own source."""
-    return Path(os.path.commonpath([worker.main.parent for worker in workers]))
 
 
 class _Session:
@@ -172,17 +150,14 @@ class _Session:
             Hotkey(keys=("b",), label="open a browser", action=lambda: _open(url)),
             Hotkey(keys=("r",), label="reload", action=self._reload_now),
             Hotkey(keys=("c",), label="clear console", action=self._view.clear),
-            Hotkey(keys=("x", "q"), label="exit", action=self._stopped.set),
+            Hotkey(keys=("x", "q"), label="exit", action=self.stop),
         )
         self._view.say(hotkey_box(hotkeys, width=shutil.get_terminal_size().columns))
         with Keyboard(hotkeys, loop=asyncio.get_running_loop()):
             yield
 
     async def run(self, *, data: Path | None) -> None:
-        """Reload on each change until a signal comes; `data` None: don't watch files."""
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self._stopped.set)
+        """Reload on each change until something stops it; `data` None: don't watch files."""
         tasks = [asyncio.create_task(self._reload_on_change(data), name="reload")]
         tasks.append(asyncio.create_task(self._wait_stopped(), name="stop"))
         try:
@@ -193,8 +168,10 @@ class _Session:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stopped.set()
 
     async def _wait_stopped(self) -> None:
         await self._stopped.wait()

@@ -15,12 +15,13 @@ from pathlib import Path
 import msgspec
 
 from dohost.errors import CallerError, DohostError
+from dohost.runtime.backups import BackupItem
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.host import Host
 from dohost.runtime.inspection import Inspector
 from dohost.runtime.reach import Reach
 from dohost.runtime.schedules import ScheduledController
-from dohost.runtime.upkeep import BackupItem, Upkeep
+from dohost.runtime.upkeep import Upkeep
 from dohost.server.local_api import ScheduledEnd, UnknownCall
 from dohost.storage.inspection import verify
 from dohost.storage.schema import ObjectMeta

@@ -8,8 +8,6 @@ this process, which holds the directory meanwhile and answers as the server woul
 from __future__ import annotations
 
 import contextlib
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -108,6 +106,9 @@ class RemoteObjects:
 
     def ask(self, name: str, arguments: Mapping[str, object], answer: type[Answer]) -> Answer:
         """Call the server's local API. Raises: CallerError, HostError."""
+        import urllib.error  # lazy: only with a server that runs
+        import urllib.request  # lazy
+
         request = urllib.request.Request(
             f"{self._holding.url}/cdn-cgi/local/api/{name}",
             data=msgspec.json.encode(arguments),

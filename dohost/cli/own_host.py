@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 import uvloop
 
-from dohost.cli.assemble import inspector_of, running_host
+from dohost.cli.hosting import inspector_of, running_host
 from dohost.cli.local_api import ObjectsApi
 from dohost.config import WorkerConfig
 from dohost.runtime.host import HostOptions

@@ -7,13 +7,14 @@ directory, so that `dohost objects ls` looks where `dohost dev` wrote.
 from __future__ import annotations
 
 import functools
+import os.path
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 import msgspec
 
-from dohost.config import Loaded, Overrides, load
+from dohost.config import Loaded, Overrides, WorkerConfig, load
 
 DATA_DIRECTORY = "data"
 _OPTIONS = (
@@ -54,6 +55,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
         if self.persist_to is not None:
             return (self.cwd / self.persist_to).resolve()
         return loaded.workers[0].config_path.parent / DATA_DIRECTORY
+
+
+def source_root(workers: tuple[WorkerConfig, ...]) -> Path:
+    """Return the directory that holds every Worker's own source."""
+    return Path(os.path.commonpath([worker.main.parent for worker in workers]))
 
 
 def project_options(command: Callable[..., object]) -> Callable[..., object]:

@@ -7,7 +7,7 @@ from typing import Unpack
 
 import click
 
-from dohost.cli.assemble import run_async
+from dohost.cli.hosting import run_async
 from dohost.cli.project import Project, project_options
 from dohost.cli.serve_session import serve_until_stopped
 from dohost.cli.server_options import (

@@ -8,21 +8,20 @@ at once, which is safe because nothing is acknowledged before it is on the disk.
 from __future__ import annotations
 
 import asyncio
-import signal
 
 import msgspec
 
-from dohost.cli.assemble import Faces, running_host, running_server
-from dohost.cli.dev_session import listening_of, source_root
+from dohost.cli.assemble import Faces, running_server
 from dohost.cli.dev_view import DevView
-from dohost.cli.project import Project
+from dohost.cli.hosting import running_host
+from dohost.cli.listening import listening_of
+from dohost.cli.project import Project, source_root
 from dohost.cli.server_options import Serving
+from dohost.cli.stop_signals import on_stop_signal
 from dohost.config import WorkerConfig
 from dohost.dev.failures import Redactor
 from dohost.runtime.host import HostOptions
 from dohost.runtime.known_objects import MissingFiles
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 async def serve_until_stopped(
@@ -50,25 +49,14 @@ async def serve_until_stopped(
     async with running_host(options, hang_s=serving.hang_s) as host:
         await host.load(workers)
         async with running_server(host, listening, faces=faces, workers=lambda: workers) as running:
-            host.schedules.fire()
-            view.ready(running.url, has_gateway=False)
-            await _wait_for_signal()
+            stopped = asyncio.Event()
+            with on_stop_signal(stopped.set):
+                host.schedules.fire()
+                view.ready(running.url, has_gateway=False)
+                await stopped.wait()
             view.say("Stopping: no new connections; what was begun is finished.")
     return 0
 
 
 def _redactor(workers: tuple[WorkerConfig, ...]) -> Redactor:
     return Redactor([value for each in workers for value in each.hidden_values()])
-
-
-async def _wait_for_signal() -> None:
-    """Return at the first signal; from then on signals have their usual effect again."""
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stopped.set)
-    try:
-        await stopped.wait()
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)

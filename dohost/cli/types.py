@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from dohost.cli.assemble import run_async, running_host
 from dohost.cli.binding_types import env_types
+from dohost.cli.hosting import run_async, running_host
 from dohost.cli.project import Project, project_options
 from dohost.runtime.host import HostOptions
 

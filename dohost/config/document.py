@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os.path
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-import pyjson5
 
 from dohost.config.lines import KeyPath, find_lines
 from dohost.errors import ConfigError
@@ -93,6 +91,8 @@ def shown_path(path: Path, *, cwd: Path) -> str:
 
 
 def _parse_toml(text: str, label: str) -> dict[str, object]:
+    import tomllib  # lazy, as the other: a project has one kind of configuration
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -106,6 +106,8 @@ def _parse_toml(text: str, label: str) -> dict[str, object]:
 
 
 def _parse_json(text: str, label: str) -> dict[str, object]:
+    import pyjson5  # lazy
+
     try:
         data = pyjson5.decode(text)
     except pyjson5.Json5DecoderException as error:

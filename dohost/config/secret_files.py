@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-from dotenv.parser import parse_stream
-from dotenv.variables import parse_variables
 
 from dohost.config.document import shown_path
 from dohost.config.exposure import exposures
@@ -100,6 +98,8 @@ def _parse(path: Path, *, label: str, warnings: list[str]) -> dict[str, str]:
         raise ConfigError((f"{label}: can't be read: {error.strerror}",)) from error
     except UnicodeDecodeError as error:
         raise ConfigError((f"{label}: is not UTF-8 text (byte {error.start})",)) from error
+    from dotenv.parser import parse_stream  # lazy: many projects have no secrets
+
     values: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text)):
         place = f"{label}:{binding.original.line}"
@@ -113,6 +113,10 @@ def _parse(path: Path, *, label: str, warnings: list[str]) -> dict[str, str]:
 
 
 def _expand(raw: Mapping[str, str], process_env: Mapping[str, str]) -> dict[str, str]:
+    if not raw:
+        return {}
+    from dotenv.variables import parse_variables  # lazy, as above
+
     known: dict[str, str | None] = dict(process_env)
     values: dict[str, str] = {}
     for name, text in raw.items():

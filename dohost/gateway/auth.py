@@ -11,11 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import jwt
 import msgspec
-from jwt.algorithms import Algorithm, get_default_algorithms
 
 from dohost.clock import Clock
 from dohost.gateway.api_keys import (
@@ -26,11 +24,13 @@ from dohost.gateway.api_keys import (
     verify_key,
 )
 from dohost.gateway.config_tables import AuthConfig, IssuerConfig
-from dohost.gateway.jwk import Jwk, choose, parse_jwk
 from dohost.gateway.jwks import KeySets
 from dohost.gateway.jwt_checks import Token, TokenFault, claims_fault, parse_token
 from dohost.gateway.principal import ANONYMOUS, Principal
 from dohost.gateway.problems import Problem, problem
+
+if TYPE_CHECKING:
+    from dohost.gateway.signatures import Signatures
 
 VERDICT_TTL_NS = 60_000_000_000
 VERDICTS_MAX = 1_000
@@ -64,7 +64,7 @@ class Authenticator:
         self._key_sets = key_sets
         self._keys = keys
         self._clock = clock
-        self._algorithms: Mapping[str, Algorithm] = get_default_algorithms()
+        self._signatures = _signatures() if config.issuers else None
         self._verdicts: OrderedDict[bytes, Principal] = OrderedDict()
 
     async def authenticate(self, headers: Mapping[str, str]) -> Principal | Problem:
@@ -142,27 +142,18 @@ class Authenticator:
         return self._remember(fingerprint, principal_of(token, issuer), token=token)
 
     async def _is_signed(self, token: Token, issuer: IssuerConfig) -> bool:
-        algorithm = self._algorithms[token.alg]
+        signatures = self._signatures
+        assert signatures is not None, "there is an issuer"
         if issuer.secret_env is not None:
             secret = self._secrets.get(issuer.secret_env, "").encode()
             if len(secret) < HMAC_BYTES_MIN[token.alg]:
                 return False
-            return verified(algorithm, token, key=secret)
+            return signatures.verify(token, key=secret)
         if issuer.public_key is not None:
-            key = self._pem_key(issuer.public_key, token)
+            key = signatures.pem_key(issuer.public_key, token)
         else:
             key = await self._key_sets.find(issuer, kid=token.kid, alg=token.alg)
-        return key is not None and verified(algorithm, token, key=key)
-
-    def _pem_key(self, pem: str, token: Token) -> Jwk | None:
-        """Return a PEM key as a JWK, so that it passes the same rules as any other."""
-        algorithm = self._algorithms[token.alg]
-        try:
-            material = algorithm.to_jwk(algorithm.prepare_key(pem), as_dict=True)
-        except (jwt.InvalidKeyError, ValueError, TypeError):
-            return None
-        key = parse_jwk({**material, "key_ops": None})
-        return None if key is None else choose([key], kid=None, alg=token.alg)
+        return key is not None and signatures.verify(token, key=key)
 
     def _remember(self, fingerprint: bytes, principal: Principal, *, token: Token) -> Principal:
         """Keep a positive verdict until the token expires, a minute at most."""
@@ -181,17 +172,11 @@ class Authenticator:
         return problem("invalid-token", text, headers=challenge(self._config, text))
 
 
-def verified(algorithm: Algorithm, token: Token, *, key: Jwk | bytes) -> bool:
-    """True if the signature is the key's; material that PyJWT refuses verifies nothing."""
-    try:
-        prepared = (
-            algorithm.prepare_key(key)
-            if isinstance(key, bytes)
-            else algorithm.from_jwk(dict(key.material))
-        )
-        return bool(algorithm.verify(token.signed, prepared, token.signature))
-    except (jwt.InvalidKeyError, ValueError, TypeError):
-        return False
+def _signatures() -> Signatures:
+    # Only gateways that know an issuer pay for the libraries behind this.
+    from dohost.gateway.signatures import Signatures
+
+    return Signatures()
 
 
 def principal_of(token: Token, issuer: IssuerConfig) -> Principal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from workers.raw_values import raw
 
@@ -17,9 +17,11 @@ from dohost.runtime.rate_limits import RateLimit
 from dohost.runtime.services import ServiceStub
 from dohost.runtime.worker import Generation
 from dohost.simulators.analytics_engine import AnalyticsEngineDataset
-from dohost.simulators.assets import Assets
 from dohost.simulators.hyperdrive import Hyperdrive
 from dohost.simulators.resources import Resources
+
+if TYPE_CHECKING:
+    from dohost.simulators.assets import Assets
 
 
 class Env:

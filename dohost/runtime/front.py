@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from workers import Request, Response
 
 from dohost.config import WorkerConfig
 from dohost.errors import UserCodeError
 from dohost.runtime.worker import Fetch
-from dohost.simulators.assets import Assets, Site, read_site
 from dohost.simulators.assets_rules import place_of
 from dohost.telemetry import Log
 
+if TYPE_CHECKING:
+    from dohost.simulators.assets import Assets, Site
+
 # The assets of workers, by their names.
-Sites: TypeAlias = dict[str, Site]
+Sites: TypeAlias = "dict[str, Site]"
 RULE_IGNORED = "assets.rule_ignored"
 
 
@@ -65,6 +67,8 @@ def read_sites(workers: Sequence[WorkerConfig], persist: Path, log: Log) -> Site
     for worker in workers:
         if worker.assets is None:
             continue
+        from dohost.simulators.assets import read_site  # lazy: most workers have none
+
         try:
             site = read_site(worker.assets, data=persist)
         except OSError as error:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import msgspec
 from workers import Request, Response
@@ -51,12 +52,14 @@ from dohost.runtime.services import exports_of
 from dohost.runtime.tasks import make_task, spawn
 from dohost.runtime.turns import Nesting
 from dohost.runtime.worker import Generation
-from dohost.simulators.assets import Site
 from dohost.simulators.resources import Resources
 from dohost.storage.commit import SYNC_THREADS_MAX, Committer
 from dohost.storage.database import DatabaseOptions
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 from dohost.telemetry import Log, stderr_log
+
+if TYPE_CHECKING:
+    from dohost.simulators.assets import Site
 
 STOPPING = Close(code=1001, reason="server is stopping")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from dohost.errors import CallerError, Quarantined
+from dohost.runtime.backups import Backup, BackupItem
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.cuts import Live
 from dohost.runtime.host import Host
@@ -28,20 +29,6 @@ from dohost.storage.inspection import facts
 from dohost.storage.integrity import check_files, is_there
 from dohost.storage.removal import remove_files
 from dohost.storage.schema import ObjectMeta
-
-
-class BackupItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One object that a backup will copy."""
-
-    unique_key: str
-    object_id: str
-
-
-class Backup(msgspec.Struct, frozen=True, kw_only=True):
-    """A cut that was taken: its number, and what is to be copied."""
-
-    number: int
-    items: tuple[BackupItem, ...]
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):

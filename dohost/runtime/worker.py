@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from workers import DurableObject, Request, Response
 from workers.context import Fetcher, current_ctx, current_env, current_sockets, outbound
@@ -29,7 +29,9 @@ from dohost.runtime.loans import Loan
 from dohost.runtime.origin import Origin
 from dohost.runtime.references import arguments_move, copy_result
 from dohost.runtime.registry import SDK_ROOTS
-from dohost.simulators.assets import Assets
+
+if TYPE_CHECKING:
+    from dohost.simulators.assets import Assets
 
 Exports = Mapping[str, type]
 

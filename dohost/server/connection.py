@@ -16,8 +16,9 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
-from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
 from workers.headers import ReceivedFields
 
 from dohost.server.bodies import BodyRefused
@@ -273,11 +274,11 @@ class Connection(EagerConnection):
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> StreamResponse:
         """Answer what the parser refused; aiohttp calls this in the place of the handler."""
         exchange = cast(Exchange, request)  # made by Listener.make_exchange
         if exchange.has_answered:

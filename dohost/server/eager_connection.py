@@ -23,8 +23,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, cast
 
-from aiohttp import EMPTY_PAYLOAD, StreamReader, web
+from aiohttp import EMPTY_PAYLOAD, StreamReader
 from aiohttp.http import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
 
 from dohost.runtime.custom_task import NEUTRAL
 from dohost.runtime.eager_task import start_eagerly
@@ -58,7 +60,7 @@ class Batch:
             connection.answer_next()
 
 
-class EagerConnection(web.RequestHandler):
+class EagerConnection(RequestHandler):
     """aiohttp's connection, with a short way for requests that are here already."""
 
     __slots__ = ("_answering", "_handle", "_is_stepping", "_known")
@@ -134,7 +136,7 @@ class EagerConnection(web.RequestHandler):
         exchange = Exchange(message, payload, connection=connection, task=self._task_handler)
         connection.begin(exchange)
         # Where aiohttp looks for the request that it has to tell of a lost connection.
-        self._current_request = cast(web.BaseRequest, exchange)
+        self._current_request = cast(BaseRequest, exchange)
         try:
             return start_eagerly(
                 self._handle(exchange),

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
 
 from dohost.server.bodies import CONTINUE, BodyRefused
 from dohost.server.limits import Limits
@@ -25,14 +27,14 @@ class ClientGone(ConnectionResetError):
     """The client left before its answer was complete; nobody is to blame."""
 
 
-class Sent(web.StreamResponse):
+class Sent(StreamResponse):
     """What a handler returns when the answer is written: aiohttp has only `keep_alive` left to read."""
 
     def __init__(self, *, keeps: bool) -> None:
         super().__init__()
         self._keep_alive = keeps
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

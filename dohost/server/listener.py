@@ -11,9 +11,12 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import cast
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
+from aiohttp.web_server import Server
 
 from dohost.clock import Clock
 from dohost.server.answers import DateField
@@ -27,7 +30,7 @@ from dohost.server.problems import Problem, encode_problem
 from dohost.server.websocket_watch import WebSocketWatch
 
 
-class Listener(web.Server):
+class Listener(Server):
     """Makes connections, counts them, sweeps them, and waits for the last."""
 
     def __init__(
@@ -41,8 +44,8 @@ class Listener(web.Server):
         compresses_sockets: Callable[[], bool],
     ) -> None:
         super().__init__(
-            cast("Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]", handler),
-            request_factory=cast("Callable[..., web.BaseRequest]", _make_exchange),
+            cast("Callable[[BaseRequest], Awaitable[StreamResponse]]", handler),
+            request_factory=cast("Callable[..., BaseRequest]", _make_exchange),
         )
         self.handle = handler
         self.new_context = new_context

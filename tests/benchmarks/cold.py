@@ -21,7 +21,7 @@ from pathlib import Path
 import apsw
 import uvloop
 
-from dohost.cli.assemble import running_host
+from dohost.cli.hosting import running_host
 from dohost.config import load
 from dohost.runtime.host import Host, HostOptions
 from tests.benchmarks.work import counted

@@ -22,7 +22,7 @@ from statistics import median
 import msgspec
 import uvloop
 
-from dohost.cli.assemble import running_host
+from dohost.cli.hosting import running_host
 from dohost.config import DurableObjectBinding, WorkerConfig
 from dohost.runtime.host import Host, HostOptions
 from dohost.storage.history import HistoryLimits

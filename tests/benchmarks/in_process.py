@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from dohost.cli.assemble import running_host
+from dohost.cli.hosting import running_host
 from dohost.config import load
 from dohost.runtime.host import HostOptions
 from dohost.server.app import Server, ServerOptions

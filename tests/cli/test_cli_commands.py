@@ -10,9 +10,11 @@ import pytest
 from test_cli_dev import make_project
 from workers import Request
 
-from dohost.cli.assemble import Faces, Listening, run_async, running_host, running_server
+from dohost.cli.assemble import Faces, running_server
 from dohost.cli.columns import columns_text, size_text
 from dohost.cli.group import COMMANDS, run
+from dohost.cli.hosting import run_async, running_host
+from dohost.cli.listening import Listening
 from dohost.cli.local_client import RemoteObjects, open_objects
 from dohost.cli.objects import alarm_text
 from dohost.cli.portability import unportable_imports

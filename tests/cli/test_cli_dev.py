@@ -13,18 +13,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from dohost.cli.assemble import Faces, Listening, running_host, running_server
-from dohost.cli.dev_session import (
-    ASSETS_UPDATED,
-    DevFlags,
-    listening_of,
-    serve,
-    shown_url,
-    source_root,
-)
+from dohost.cli.assemble import Faces, running_server
+from dohost.cli.dev_session import ASSETS_UPDATED, DevFlags, serve, shown_url
 from dohost.cli.dev_view import DevView
 from dohost.cli.group import run
-from dohost.cli.project import Project
+from dohost.cli.hosting import running_host
+from dohost.cli.listening import Listening, listening_of
+from dohost.cli.project import Project, source_root
 from dohost.cli.server_options import Serving
 from dohost.config import DevConfig, Loaded, WorkerConfig
 from dohost.errors import CallerError, ConfigError, DataDirLocked, UserCodeError

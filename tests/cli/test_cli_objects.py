@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from test_cli_dev import make_project
 
-from dohost.cli.assemble import Faces, Listening, run_async, running_host, running_server
+from dohost.cli.assemble import Faces, running_server
 from dohost.cli.group import run
+from dohost.cli.hosting import run_async, running_host
+from dohost.cli.listening import Listening
 from dohost.config import load
 from dohost.runtime.host import HostOptions
 from dohost.runtime.layout import LAYOUT_NAME
