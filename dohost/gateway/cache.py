@@ -10,7 +10,7 @@ all is `cache_policy.py`'s business, and who may see it is in the key.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -72,9 +72,13 @@ class Stale(Struct, frozen=True):
 
 
 class Miss(Struct, frozen=True):
-    """Nothing to serve; `reason` is a Cache-Status fwd token (`uri-miss`, `vary-miss`, …)."""
+    """Nothing to serve; `reason` is a Cache-Status fwd token (`uri-miss`, `vary-miss`, …).
+
+    `entry`: what is kept all the same, of use once the service has said that it still holds.
+    """
 
     reason: str
+    entry: CacheEntry | None = None
 
 
 CacheLookup = Fresh | Stale | Miss
@@ -173,6 +177,10 @@ class Cache:
         self._shrink()
         return True
 
+    def remove(self, key: str, *, variant: str = "") -> None:
+        """Drop one entry, if it is there; the arguments are those of `put`."""
+        self._drop([f"{key}\n{variant}" if variant else key])
+
     def clear(self, *, tag: str | None = None, prefix: str | None = None) -> int:
         """Drop everything, or what has the tag and whose path begins with the prefix; return how
         many."""
@@ -188,9 +196,9 @@ class Cache:
             keys |= self._by_tag.get(tag, set())
         return self._drop(list(keys))
 
-    def invalidate_path(self, path: str) -> int:
-        """Drop every entry of a path, in all variants and partitions, as an unsafe method does."""
-        return self._drop([key for key, entry in self._entries.items() if entry.path == path])
+    def invalidate_paths(self, paths: Collection[str]) -> int:
+        """Drop every entry of these paths, in all variants and partitions, as an unsafe method does."""
+        return self._drop([key for key, entry in self._entries.items() if entry.path in paths])
 
     def count_coalesced(self) -> None:
         """Count a request that was answered by another one's fetch."""

@@ -34,6 +34,7 @@ class CacheControl(Struct, frozen=True, kw_only=True):
     public: bool = False
     must_revalidate: bool = False
     proxy_revalidate: bool = False
+    must_understand: bool = False
     only_if_cached: bool = False
     max_age: int | None = None
     s_maxage: int | None = None
@@ -47,7 +48,16 @@ class CacheControl(Struct, frozen=True, kw_only=True):
 NO_DIRECTIVES = CacheControl()
 TEXT_MEMOISED_MAX = 256
 _PARSED: Memo[CacheControl] = Memo(entries_max=1_024)
-FLAGS = frozenset({"no-store", "public", "must-revalidate", "proxy-revalidate", "only-if-cached"})
+FLAGS = frozenset(
+    {
+        "no-store",
+        "public",
+        "must-revalidate",
+        "proxy-revalidate",
+        "must-understand",
+        "only-if-cached",
+    }
+)
 SECONDS = frozenset(
     {"max-age", "s-maxage", "min-fresh", "stale-while-revalidate", "stale-if-error"}
 )

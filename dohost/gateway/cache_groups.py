@@ -1,9 +1,11 @@
-"""Groups of cached answers, to be purged together: RFC 9875 fields, and the tags of older caches."""
+"""What an answer names to be purged: groups of cached answers (RFC 9875, and the tags of older caches), and
+paths (RFC 9111 §4.4)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from urllib.parse import urljoin, urlsplit
 
 Header = tuple[str, str]
 # A structured-field String; parameters after it are allowed and ignored.
@@ -36,6 +38,21 @@ def invalidation_tags(headers: Sequence[Header]) -> frozenset[str]:
         if name.lower() == "cache-group-invalidation":
             tags.update(string_list(value))
     return bounded(tags)
+
+
+def named_paths(headers: Sequence[Header], url: str) -> set[str]:
+    """Return the paths of the request's own origin that its answer names (RFC 9111 §4.4)."""
+    base = urlsplit(url)
+    paths = set()
+    for name, value in headers:
+        if name.lower() in ("location", "content-location"):
+            try:
+                named = urlsplit(urljoin(url, value.strip()))
+            except ValueError:
+                continue
+            if (named.scheme, named.netloc) == (base.scheme, base.netloc):
+                paths.add(named.path)
+    return paths
 
 
 def string_list(text: str) -> list[str]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
+from http import HTTPStatus
 
 import msgspec
 from msgspec import Struct
@@ -27,8 +28,13 @@ Fields = Mapping[str, Sequence[str]]
 HEURISTIC = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 NEGATIVE = frozenset({404, 405, 410, 414})
 HEURISTIC_MAX_S = 86_400
+# The final statuses whose caching RFC 9110 defines; an unknown one is treated by its first digit.
+UNDERSTOOD = frozenset(status.value for status in HTTPStatus) - {206, 304}
 ERROR_TTL_MAX_S = 1
 NO_ROUTE = RouteCache()
+OF_THE_BODY = frozenset(
+    {"content-length", "content-encoding", "content-range", "content-type", "transfer-encoding"}
+)
 CREDENTIALS = frozenset({"authorization", "x-api-key", "cookie"})
 # Said about one exchange, not about the answer.
 NOT_KEPT = frozenset(
@@ -148,7 +154,10 @@ def refusal_of(
     if facts.status < 200 or facts.status in (206, 304):
         return "status"
     request = parse_cache_control([facts.request_headers.get("cache-control", "")])
-    if control.no_store or request.no_store:
+    if control.must_understand and facts.status not in UNDERSTOOD:
+        return "must-understand"
+    # Beside must-understand, no-store is meant for caches that don't know of it (RFC 9111 §5.2.2.3).
+    if (control.no_store and not control.must_understand) or request.no_store:
         return "no-store"
     if control.private:
         return "private"
@@ -207,7 +216,8 @@ def initial_age(fields: Fields, now_ns: int) -> int:
     """Return the age an answer arrived with (§4.2.3), from its Date and its Age."""
     date = http_date(fields, "date")
     apparent = 0 if date is None else max(0, now_ns // SECOND_NS - date)
-    stated = next(iter(fields.get("age", ())), "").strip()
+    # Of a list the first member counts (§5.1), and what is no number not at all.
+    stated = next(iter(fields.get("age", ())), "").partition(",")[0].strip()
     if stated.isascii() and stated.isdigit() and len(stated) <= 10:
         return max(apparent, int(stated))
     return apparent
@@ -267,23 +277,23 @@ def refreshed(
     route: RouteCache,
     config: CacheConfig,
     now_ns: int,
-) -> CacheEntry | NotStored:
-    """Return the entry after a 304 with these headers (§3.2): fields of the body's form stay."""
-    keep = {
-        "content-length",
-        "content-encoding",
-        "content-range",
-        "content-type",
-        "transfer-encoding",
-    }
-    newer = [(name, value) for name, value in headers if name.lower() not in keep]
+) -> tuple[CacheEntry, bool]:
+    """Return the entry after a 304 with these headers (§3.2), and whether it may still be kept.
+
+    Fields of the body's form stay as they were; a 304 without a Date was made now.
+    """
+    newer = [(name, value) for name, value in headers if name.lower() not in OF_THE_BODY]
     replaced = {name.lower() for name, _ in newer}
+    if "date" not in replaced:
+        newer.append(("date", formatdate(now_ns // SECOND_NS, usegmt=True)))
+        replaced.add("date")
     older = [(name, value) for name, value in entry.headers if name.lower() not in replaced]
+    merged = (*older, *newer)
     facts = ExchangeFacts(
         method="GET",
         request_headers={},
         status=entry.status,
-        headers=(*older, *newer),
+        headers=merged,
         body=entry.body,
         path=entry.path,
         scoped=True,
@@ -291,5 +301,7 @@ def refreshed(
     )
     made = entry_for(facts, config, now_ns=now_ns)
     if isinstance(made, NotStored):
-        return made
-    return msgspec.structs.replace(made, tags=made.tags | entry.tags)
+        control = control_of(fields_of(merged))
+        shown = kept_headers(merged, control, config=config)
+        return msgspec.structs.replace(entry, headers=shown, stored_ns=now_ns), False
+    return msgspec.structs.replace(made, tags=made.tags | entry.tags), True

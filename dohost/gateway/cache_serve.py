@@ -1,12 +1,14 @@
-"""Serving from the cache: what a request's own directives say about a verdict, conditional requests,
+"""Serving from the cache: what a request's own directives say about a verdict, conditional requests, ranges,
 and the fields that tell a client what happened (Age, Cache-Status).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
+
+import msgspec
 
 from dohost.gateway.cache import CacheEntry, CacheLookup, Fresh, Miss, Stale
 from dohost.gateway.cache_control import parse_cache_control
@@ -17,7 +19,17 @@ Header = tuple[str, str]
 Forward = Literal[
     "uri-miss", "vary-miss", "stale", "method", "bypass", "request", "miss", "partial"
 ]
+# Longer numbers are no positions of what is kept here.
+RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII | re.IGNORECASE)
 ETAG = re.compile(r'(?:W/)?("[^"]*")')
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a stored body, or the refusal of one that it does not have."""
+
+    status: Literal[206, 416]
+    content_range: str
+    body: bytes
 
 
 def usable(
@@ -28,14 +40,15 @@ def usable(
         return lookup
     text = request_headers.get("cache-control")
     if text is None:
-        return Miss("request") if request_headers.get("pragma", "") == "no-cache" else lookup
+        is_refused = request_headers.get("pragma", "") == "no-cache"
+        return Miss("request", lookup.entry) if is_refused else lookup
     control = parse_cache_control([text])
     too_old = control.max_age is not None and lookup.entry.age_s(now_ns) > control.max_age
     if control.no_cache or too_old:
-        return Miss("request")
+        return Miss("request", lookup.entry)
     if isinstance(lookup, Fresh):
         is_short = control.min_fresh is not None and lookup.ttl_s < control.min_fresh
-        return Miss("request") if is_short else lookup
+        return Miss("request", lookup.entry) if is_short else lookup
     if control.max_stale is not None and not lookup.entry.must_revalidate:
         within = -lookup.ttl_s <= control.max_stale
         return Stale(lookup.entry, lookup.ttl_s, lookup.revalidate or within, lookup.if_error)
@@ -76,6 +89,46 @@ def validators(entry: CacheEntry) -> tuple[Header, ...]:
     return tuple(
         (field, value) for name, field in pairs for value in values_of(entry.headers, name)[:1]
     )
+
+
+def is_about(entry: CacheEntry, headers: Sequence[Header]) -> bool:
+    """True unless a 304 names another strong ETag than the entry's: it is about something else (§4.3.4)."""
+    told, mine = values_of(headers, "etag"), values_of(entry.headers, "etag")
+    return not told or told[0].startswith("W/") or told[:1] == mine[:1]
+
+
+def part_of(entry: CacheEntry, wanted: str, request_headers: Mapping[str, str]) -> Part | None:
+    """Return what a Range field asks of a stored whole (RFC 9110 §14); None: answer with all of it.
+
+    So it is for several ranges, other units, and an If-Range that names another version.
+    """
+    found = RANGE.fullmatch(wanted.strip())
+    if entry.status != 200 or found is None or not _is_same_version(entry, request_headers):
+        return None
+    first, last = found.groups()
+    size = len(entry.body)
+    if first:
+        start = int(first)
+        end = min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return None
+    elif last:
+        start, end = max(0, size - int(last)), size
+    else:
+        return None
+    if start >= end:
+        return Part(status=416, content_range=f"bytes */{size}", body=b"")
+    content_range = f"bytes {start}-{end - 1}/{size}"
+    return Part(status=206, content_range=content_range, body=entry.body[start:end])
+
+
+def _is_same_version(entry: CacheEntry, request_headers: Mapping[str, str]) -> bool:
+    wanted = request_headers.get("if-range")
+    if wanted is None:
+        return True
+    name = "etag" if wanted.endswith('"') else "last-modified"
+    # A weak ETag does not promise the same bytes.
+    return not wanted.startswith("W/") and values_of(entry.headers, name)[:1] == [wanted]
 
 
 def response_headers(entry: CacheEntry, now_ns: int) -> tuple[Header, ...]:

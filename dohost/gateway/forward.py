@@ -30,6 +30,10 @@ NOT_FORWARDED = frozenset({"host", "content-length"})
 _KEPT: Memo[tuple[str, ...]] = Memo(entries_max=256)
 _CLEAN: Memo[int] = Memo(entries_max=256)
 BODILESS = frozenset({"GET", "HEAD"})
+STATUSES = range(200, 600)
+CONDITIONS = frozenset(
+    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"}
+)
 STREAMED = (
     "text/event-stream",
     "application/x-ndjson",
@@ -39,11 +43,13 @@ STREAMED = (
 )
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How large a request may be and how long its answer may take."""
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a request may be, how long its answer may take, and the `validators` by which it asks
+    whether a kept answer still holds, instead of any conditions of the client's."""
 
     body_bytes_max: int
     timeout_s: float
+    validators: tuple[Header, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,15 +72,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def forward(
-    exchange: Exchange, plan: Plan, *, target: Target, dispatcher: Dispatcher, limits: Bounds
+    exchange: Exchange, plan: Plan, *, target: Target, dispatcher: Dispatcher, terms: Terms
 ) -> Answer | Problem:
     """Send the request to the route's service and return its answer."""
-    service, timeout_s = target.service, limits.timeout_s
+    service, timeout_s = target.service, terms.timeout_s
     path = rewrite_path(plan.match) or "/"
     headers = _request_headers(exchange, plan)
+    if terms.validators:
+        headers = {name: value for name, value in headers.items() if name not in CONDITIONS}
+        headers.update(terms.validators)
     body = None
     if exchange.method not in BODILESS:
-        read = await read_bounded(exchange.request, limits.body_bytes_max)
+        read = await read_bounded(exchange.request, terms.body_bytes_max)
         if isinstance(read, Problem):
             return read
         body = read or None
@@ -109,6 +118,11 @@ async def forward(
         return response
     if not isinstance(response, Response):
         return problem("internal-error", f"The service {service.name} gave no response.")
+    if response.status != SWITCHING and response.status not in STATUSES:
+        return problem(
+            "upstream-failed",
+            f"The service {service.name} answered {response.status}, no HTTP status.",
+        )
     return await read_answer(response, method=exchange.method)
 
 

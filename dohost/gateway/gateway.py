@@ -21,7 +21,7 @@ from dohost.gateway.builtin import BUILTINS, Found
 from dohost.gateway.calls import Services
 from dohost.gateway.cors import cors_headers
 from dohost.gateway.exchange import Exchange, read_exchange
-from dohost.gateway.forward import Answer, Bounds, forward
+from dohost.gateway.forward import Answer, Terms, forward
 from dohost.gateway.http_cache import Visit
 from dohost.gateway.identity import Identity, local_identity
 from dohost.gateway.parts import Parts
@@ -126,7 +126,7 @@ class Gateway(DurableObject):
             exchange=exchange,
             route=plan.match.route,
             key=key,
-            fetch=lambda: self._from_service(exchange, plan),
+            fetch=lambda validators: self._from_service(exchange, plan, validators),
         )
         return await cache.answer(visit, found)
 
@@ -137,7 +137,9 @@ class Gateway(DurableObject):
             told = charged if isinstance(charged, Problem) else told
         return self._finish(exchange, told, refusal.headers)
 
-    async def _from_service(self, exchange: Exchange, plan: Plan) -> Answer | Problem:
+    async def _from_service(
+        self, exchange: Exchange, plan: Plan, validators: tuple[Header, ...] = ()
+    ) -> Answer | Problem:
         target = plan.target
         if isinstance(target, Problem):
             return target
@@ -147,9 +149,10 @@ class Gateway(DurableObject):
             plan,
             target=target,
             dispatcher=self._parts.dispatcher,
-            limits=Bounds(
+            terms=Terms(
                 body_bytes_max=self._settings.config.limits.body_bytes_max,
                 timeout_s=exchange.remaining_s(self.clock.realtime_ns(), timeout_ms=timeout_ms),
+                validators=validators,
             ),
         )
 

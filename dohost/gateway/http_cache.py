@@ -2,7 +2,7 @@
 
 A fresh entry is the answer. A stale one is, while a copy is fetched in the background, or if the
 service fails. Otherwise the request goes on, identical ones waiting for the one under way, and what may
-be stored is. The partition in the key keeps tenants and principals apart.
+be stored is. Where an entry with validators is kept, the service is only asked whether it still holds. The partition in the key keeps tenants and principals apart.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import msgspec
 
 from dohost.clock import Clock, Entropy
 from dohost.gateway.cache import Cache, CacheEntry, CacheLookup, Fresh, Miss, Stale
-from dohost.gateway.cache_groups import invalidation_tags
+from dohost.gateway.cache_groups import invalidation_tags, named_paths
 from dohost.gateway.cache_keys import vary_key
-from dohost.gateway.cache_policy import NO_ROUTE, ExchangeFacts, NotStored, entry_for
+from dohost.gateway.cache_policy import NO_ROUTE, ExchangeFacts, NotStored, entry_for, refreshed
 from dohost.gateway.cache_serve import (
     Header,
     forward_status,
     hit_status,
+    is_about,
     is_only_if_cached,
     not_modified,
+    part_of,
     response_headers,
     usable,
+    validators,
 )
 from dohost.gateway.config_tables import CacheConfig, RouteConfig
 from dohost.gateway.exchange import Exchange
@@ -31,13 +34,15 @@ from dohost.gateway.flights import Flights, Lead, Wait
 from dohost.gateway.forward import Answer
 from dohost.gateway.problems import Problem, problem
 
-Fetch = Callable[[], Awaitable[Answer | Problem]]
+Fetch = Callable[[tuple[Header, ...]], Awaitable[Answer | Problem]]
 Background = Callable[[Awaitable[object]], None]
 FAILURES = frozenset({500, 502, 503, 504})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+NOT_MODIFIED = 304
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
-    """One cacheable request: its key, and how to get the answer."""
+    """One cacheable request: its key, and how to get the answer; `fetch` takes validators to ask with."""
 
     exchange: Exchange
     route: RouteConfig
@@ -82,17 +87,19 @@ class HttpCache:
     async def answer(self, visit: Visit, found: CacheLookup) -> Answer | Problem:
         """Return the answer to a request for which `look_up` found no fresh one."""
         if isinstance(found, Stale) and found.revalidate:
-            self._later(self._refresh(visit))
+            self._later(self._refresh(visit, found))
             return self._from_entry(visit.exchange, found.entry)
         if is_only_if_cached(visit.exchange.headers, config=self._config):
             return problem("not-cached")
         return await self._fetched(visit, found)
 
     def written(self, exchange: Exchange, answer: Answer | Problem) -> Answer | Problem:
-        """After a write that worked, drop what it changed: its own path and the groups it names."""
-        if isinstance(answer, Answer) and answer.status < 400:
+        """After a write that worked, drop what it changed: the paths and groups that it names."""
+        is_write = exchange.method not in SAFE
+        if is_write and isinstance(answer, Answer) and answer.status < 400:
             self._cache.invalidate(invalidation_tags(answer.headers))
-            self._cache.invalidate_path(exchange.path.raw)
+            named = named_paths(answer.headers, exchange.request.url)
+            self._cache.invalidate_paths({exchange.path.raw, *named})
         return answer
 
     async def _fetched(self, visit: Visit, found: CacheLookup) -> Answer | Problem:
@@ -105,7 +112,8 @@ class HttpCache:
                 return self._fallback(visit, found, failed.problem)
         if isinstance(turn, CacheEntry) and self._fits(turn, visit):
             self._cache.count_coalesced()
-            return self._from_entry(visit.exchange, turn, is_collapsed=True)
+            collapsed = forward_status("uri-miss", collapsed=True)
+            return self._from_entry(visit.exchange, turn, label=collapsed)
         if isinstance(turn, Lead):
             return await self._lead(visit, found)
         answer, _ = await self._through(visit, found)
@@ -131,17 +139,42 @@ class HttpCache:
     async def _through(
         self, visit: Visit, found: CacheLookup
     ) -> tuple[Answer | Problem, CacheEntry | None]:
-        answer = await visit.fetch()
+        kept = found.entry if not isinstance(found, Fresh) else None
+        asked = _validators_for(kept, visit.exchange)
+        answer = await visit.fetch(asked)
         if isinstance(answer, Problem):
             return self._fallback(visit, found, answer), None
+        if asked and kept is not None and answer.status == NOT_MODIFIED:
+            if is_about(kept, answer.headers):
+                return self._revalidated(visit, found, kept, answer)
+            answer = await visit.fetch(())
+            if isinstance(answer, Problem):
+                return self._fallback(visit, found, answer), None
         if answer.status in FAILURES and isinstance(found, Stale) and found.if_error:
             return self._from_entry(visit.exchange, found.entry), None
         if answer.upgrade is not None:
             return answer, None
         entry = self._store(visit, answer)
-        reason = found.reason if isinstance(found, Miss) else "stale"
-        label = ("cache-status", forward_status(reason, stored=entry is not None))
+        label = ("cache-status", forward_status(_reason_of(found), stored=entry is not None))
         return msgspec.structs.replace(answer, headers=(*answer.headers, label)), entry
+
+    def _revalidated(
+        self, visit: Visit, found: CacheLookup, kept: CacheEntry, answer: Answer
+    ) -> tuple[Answer, CacheEntry | None]:
+        """The service says that what is kept still holds."""
+        entry, is_kept = refreshed(
+            kept,
+            answer.headers,
+            route=visit.route.cache or NO_ROUTE,
+            config=self._config,
+            now_ns=self._clock.realtime_ns(),
+        )
+        variant = vary_key(entry.vary, visit.exchange.headers)
+        self._cache.remove(visit.key, variant=vary_key(kept.vary, visit.exchange.headers) or "")
+        is_kept = is_kept and variant is not None
+        is_kept = is_kept and self._cache.put(visit.key, entry, variant=variant or "")
+        label = forward_status(_reason_of(found), status=NOT_MODIFIED, stored=is_kept)
+        return self._from_entry(visit.exchange, entry, label=label), entry if is_kept else None
 
     def _fallback(self, visit: Visit, found: CacheLookup, told: Problem) -> Answer | Problem:
         """Serve stale if the upstream failed and the entry allows it."""
@@ -149,10 +182,10 @@ class HttpCache:
             return self._from_entry(visit.exchange, found.entry)
         return told
 
-    async def _refresh(self, visit: Visit) -> None:
+    async def _refresh(self, visit: Visit, found: Stale) -> None:
         """Fetch a stale entry anew, unless somebody does already."""
         if isinstance(self._flights.join(visit.key, self._clock.monotonic()), Lead):
-            await self._lead(visit, Miss("stale"))
+            await self._lead(visit, Miss("stale", found.entry))
 
     def _store(self, visit: Visit, answer: Answer) -> CacheEntry | None:
         body = answer.content()
@@ -183,15 +216,30 @@ class HttpCache:
         return not entry.vary
 
     def _from_entry(
-        self, exchange: Exchange, entry: CacheEntry, *, is_collapsed: bool = False
+        self, exchange: Exchange, entry: CacheEntry, *, label: str | None = None
     ) -> Answer:
         now_ns = self._clock.realtime_ns()
-        if is_collapsed:
-            label = forward_status("uri-miss", collapsed=True)
-        else:
-            label = hit_status(entry, now_ns)
-        headers: tuple[Header, ...] = (*response_headers(entry, now_ns), ("cache-status", label))
+        told = hit_status(entry, now_ns) if label is None else label
+        headers: tuple[Header, ...] = (*response_headers(entry, now_ns), ("cache-status", told))
         if not_modified(entry, exchange.headers):
             return Answer(status=304, headers=headers, body=b"")
-        body = b"" if exchange.method == "HEAD" else entry.body
-        return Answer(status=entry.status, headers=headers, body=body)
+        if exchange.method == "HEAD":
+            return Answer(status=entry.status, headers=headers, body=b"")
+        wanted = exchange.headers.get("range")
+        part = None if wanted is None else part_of(entry, wanted, exchange.headers)
+        if part is None:
+            return Answer(status=entry.status, headers=headers, body=entry.body)
+        headers = (*headers, ("content-range", part.content_range))
+        return Answer(status=part.status, headers=headers, body=part.body)
+
+
+def _reason_of(found: CacheLookup) -> str:
+    """Return why the request went on, as a Cache-Status token."""
+    return found.reason if isinstance(found, Miss) else "stale"
+
+
+def _validators_for(kept: CacheEntry | None, exchange: Exchange) -> tuple[Header, ...]:
+    """Return what to ask the service with; nothing where the answer could not be used as a whole."""
+    if kept is None or exchange.method != "GET" or "range" in exchange.headers:
+        return ()
+    return validators(kept)

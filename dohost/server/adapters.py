@@ -149,14 +149,11 @@ class RequestReader:
         return None
 
 
-def connection_lines(exchange: Exchange, *, keeps: bool) -> str:
-    """Return the `Date` and, where it is not plain from the version, `Connection`."""
-    date = exchange.connection.listener.date.line()
+def connection_line(exchange: Exchange, *, keeps: bool) -> str:
+    """Return the `Connection` field where it is not plain from the version."""
     if not keeps:
-        return f"Connection: close\r\n{date}"
-    if exchange.message.version is HttpVersion10:
-        return f"Connection: keep-alive\r\n{date}"
-    return date
+        return "Connection: close\r\n"
+    return "Connection: keep-alive\r\n" if exchange.message.version is HttpVersion10 else ""
 
 
 def can_keep(exchange: Exchange) -> bool:
@@ -194,7 +191,8 @@ def send_response(
         status,
         response.raw_header_items(),
         reason=response.status_text,
-        own_lines=length_line(length) + connection_lines(exchange, keeps=keeps),
+        own_lines=length_line(length) + connection_line(exchange, keeps=keeps),
+        date=exchange.connection.listener.date.line(),
     )
     write_all(exchange, head, None if is_head else body)
     sent = SENT_KEEP if keeps else SENT_CLOSE
@@ -226,7 +224,8 @@ def send_problem(exchange: Exchange, problem: Problem, *, is_refusal: bool = Tru
     whole = encode_problem(
         problem,
         request_id=exchange.request_id,
-        own_lines=connection_lines(exchange, keeps=keeps),
+        own_lines=connection_line(exchange, keeps=keeps),
+        date=exchange.connection.listener.date.line(),
         is_head=exchange.message.method == "HEAD",
     )
     write_all(exchange, whole, None)
@@ -255,7 +254,8 @@ async def _pump(exchange: Exchange, response: FetchResponse, chunks: AsyncIterat
         response.status,
         response.raw_header_items(),
         reason=response.status_text,
-        own_lines=framing_line + connection_lines(exchange, keeps=keeps),
+        own_lines=framing_line + connection_line(exchange, keeps=keeps),
+        date=exchange.connection.listener.date.line(),
     )
     write_all(exchange, head, None)
     if framing.has_no_body:

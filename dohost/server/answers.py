@@ -31,7 +31,9 @@ _OURS = frozenset(
 )
 # What a program's answer begins with, by status, reason and its field.
 _STARTS: Memo[str] = Memo(entries_max=256)
-_HAVE_OURS: Memo[int] = Memo(entries_max=512)
+# By names of fields: 1, and more for what has to be looked at.
+_PLAIN, _HAS_OURS, _HAS_DATE = 1, 2, 4
+_KINDS: Memo[int] = Memo(entries_max=512)
 _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
@@ -63,29 +65,31 @@ class DateField:
 
 
 def encode_head(
-    status: int, items: Iterable[tuple[str, str]], *, reason: str, own_lines: str
+    status: int, items: Iterable[tuple[str, str]], *, reason: str, own_lines: str, date: str
 ) -> bytes:
-    """Return status line and fields, with `own_lines` (framing, connection, date) at the end.
+    """Return status line and fields, with `own_lines` (framing, connection) at the end.
 
+    `date`: the line to add, unless the fields say when the answer was made: it may be older than that.
     Raises: ValueError if a field holds a control character.
     """
     fields = tuple(items)
+    kind = _kind_of(fields)
     if len(fields) <= 1:
         # Most answers of programs have one field, the content type, and few different ones.
         start = _STARTS.get_or_make(
-            (status, reason, fields), lambda: _start_of(status, reason, fields)
+            (status, reason, fields), lambda: _start_of(status, reason, fields, kind)
         )
     else:
-        start = _start_of(status, reason, fields)
-    head = f"{start}{own_lines}\r\n"
+        start = _start_of(status, reason, fields, kind)
+    head = f"{start}{own_lines}\r\n" if kind & _HAS_DATE else f"{start}{own_lines}{date}\r\n"
     try:
         return head.encode("latin-1")
     except UnicodeEncodeError:
         return head.encode("utf-8")
 
 
-def _start_of(status: int, reason: str, fields: tuple[tuple[str, str], ...]) -> str:
-    if _has_ours(fields):
+def _start_of(status: int, reason: str, fields: tuple[tuple[str, str], ...], kind: int) -> str:
+    if kind & _HAS_OURS:
         fields = tuple([field for field in fields if field[0].lower() not in _OURS])
     lines = [": ".join(field) for field in fields]
     if not "".join(lines).isprintable() and any(map(_finds_control, lines)):
@@ -97,14 +101,17 @@ def _start_of(status: int, reason: str, fields: tuple[tuple[str, str], ...]) -> 
     return "\r\n".join(lines)
 
 
-def _has_ours(fields: tuple[tuple[str, str], ...]) -> bool:
-    """Whether a field is among those that only the server writes; programs send few sets of names."""
+def _kind_of(fields: tuple[tuple[str, str], ...]) -> int:
+    """Say whether a field is among those that only the server writes, or the date; programs send few
+    sets of names."""
     names = tuple([name for name, _ in fields])
-    known = _HAVE_OURS.get(names)
-    if known is None:
-        known = 1 if any(name.lower() in _OURS for name in names) else -1
-        _HAVE_OURS.put(names, known)
-    return known > 0
+    kind = _KINDS.get(names)
+    if kind is None:
+        found = {name.lower() for name in names}
+        kind = _PLAIN if found.isdisjoint(_OURS) else _HAS_OURS
+        kind |= _HAS_DATE if "date" in found else _PLAIN
+        _KINDS.put(names, kind)
+    return kind
 
 
 def declared_length(value: str | None) -> int | None:

@@ -117,8 +117,13 @@ class Listener(Server):
 
     def encode_refusal(self, problem: Problem) -> bytes:
         """Return the answer to a request that was not understood."""
-        own_lines = f"Connection: close\r\n{self.date.line()}"
-        return encode_problem(problem, request_id=None, own_lines=own_lines, is_head=False)
+        return encode_problem(
+            problem,
+            request_id=None,
+            own_lines="Connection: close\r\n",
+            date=self.date.line(),
+            is_head=False,
+        )
 
     def _sweep_again(self) -> None:
         self._sweeper = None

@@ -25,6 +25,9 @@ from yarl import URL
 
 REDIRECTS_MAX = 20
 CONNECT_TIMEOUT_S = 30.0
+# Shorter than what servers keep idle connections open (5 s is the least that is common), so that a request
+# seldom goes out on one that the other end is about to close.
+KEEP_ALIVE_S = 4.0
 _SCHEMES = frozenset(("http", "https"))
 _BODILESS_STATUSES = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
 _HOP_FIELDS = frozenset(
@@ -103,6 +106,7 @@ class Outbound:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),

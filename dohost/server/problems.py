@@ -45,9 +45,9 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def encode_problem(
-    problem: Problem, *, request_id: str | None, own_lines: str, is_head: bool
+    problem: Problem, *, request_id: str | None, own_lines: str, date: str, is_head: bool
 ) -> bytes:
-    """Return the whole answer; `own_lines` are the fields about the connection."""
+    """Return the whole answer; `own_lines` are the fields about the connection, `date` is its line."""
     members: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -69,6 +69,7 @@ def encode_problem(
         items,
         reason="",
         own_lines=f"Content-Length: {len(body)}\r\n{own_lines}",
+        date=date,
     )
     return head if is_head else head + body
 

@@ -131,13 +131,11 @@ def _encode_handshake(
     ]
     key = headers["Sec-WebSocket-Key"].encode()
     accept = b64encode(sha1(key + _ACCEPT_GUID).digest()).decode()
-    own_lines = (
-        f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
-        f"{exchange.connection.listener.date.line()}"
-    )
+    own_lines = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n"
     if compression is not None:
         own_lines += f"Sec-WebSocket-Extensions: {compression.field}\r\n"
-    return encode_head(101, fields, reason="", own_lines=own_lines)
+    date = exchange.connection.listener.date.line()
+    return encode_head(101, fields, reason="", own_lines=own_lines, date=date)
 
 
 def _names(values: Iterable[str], token: str) -> bool:

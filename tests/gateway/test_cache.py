@@ -216,7 +216,7 @@ def test_tags_and_prefixes_clear_what_they_name() -> None:
     assert store.invalidate(["user:1", "nobody"]) == 1
     assert store.clear(prefix="/api/users") == 1
     assert store.clear(tag="all") == 0
-    assert store.invalidate_path("/api/users-old") == 1
+    assert store.invalidate_paths({"/api/users-old"}) == 1
     assert repr(store) == "<Cache 0 entries, 0 bytes>"
 
 

@@ -96,6 +96,20 @@ def test_age_is_subtracted_and_carried_on() -> None:
     assert old.ttl_s(NOW) == 45
 
 
+@pytest.mark.parametrize(
+    ("age", "left"), [("20, 30", 40), ("0, 0", 60), ("20.5", 60), ("-20", 60), ("old, 20", 60)]
+)
+def test_of_a_list_of_ages_the_first_counts_and_no_number_is_no_age(age: str, left: int) -> None:
+    assert kept(control("max-age=60"), ("Age", age)).ttl_s(NOW) == left
+
+
+def test_must_understand_is_about_the_status_and_stands_above_no_store() -> None:
+    both = control("max-age=60, must-understand, no-store")
+    assert kept(both).ttl_s(NOW) == 60
+    assert stored(both, status=599) == NotStored("must-understand")
+    assert stored(both, request={"cache-control": "no-store"}) == NotStored("no-store")
+
+
 def test_a_tenth_of_the_age_is_the_heuristic_if_it_is_on() -> None:
     headers = (
         ("Date", formatdate(NOW_S, usegmt=True)),
@@ -250,7 +264,7 @@ def test_a_request_can_accept_staleness() -> None:
         assert isinstance(lookup, Stale)
         assert lookup.revalidate == served
     pragma = usable(judge(found, NOW), {"pragma": "no-cache"}, config=CacheConfig(), now_ns=NOW)
-    assert pragma == Miss("request")
+    assert pragma == Miss("request", found)
     assert is_only_if_cached({"cache-control": "only-if-cached"}, config=CacheConfig())
 
 
@@ -279,8 +293,9 @@ def test_conditional_requests_are_answered_from_the_store(
 def test_a_304_refreshes_the_entry_and_keeps_the_form_of_its_body() -> None:
     found = kept(FRESH, ("ETag", '"1"'), ("Content-Type", "a/b"), ("Cache-Tag", "t"))
     newer = (control("max-age=90"), ("X-New", "1"), ("Content-Length", "0"))
-    again = refreshed(found, newer, route=OFF, config=CacheConfig(), now_ns=NOW + 60 * SECOND)
-    assert isinstance(again, CacheEntry)
+    later = NOW + 60 * SECOND
+    again, is_kept = refreshed(found, newer, route=OFF, config=CacheConfig(), now_ns=later)
+    assert is_kept
     assert again.ttl_s(NOW + 60 * SECOND) == 90
     names = {name for name, _ in again.headers}
     assert {"ETag", "Content-Type", "X-New"} <= names

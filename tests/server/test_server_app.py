@@ -64,6 +64,21 @@ async def test_a_request_behind_one_that_waits_is_answered_after_it() -> None:
         assert (await client.answer()).body == b"http://t/ "
 
 
+async def test_an_answer_that_says_when_it_was_made_gets_no_second_date() -> None:
+    made = "Mon, 21 Sep 2026 14:14:20 GMT"
+
+    async def program(request: Request) -> Response:
+        fields = [("Date", made)] if request.url.endswith("/one") else [("date", made), ("X", "y")]
+        return Response("", headers=fields)
+
+    async with serving(program) as server:
+        client = await server.connect()
+        for path in (b"/one", b"/two"):
+            await client.write(b"GET %b HTTP/1.1\r\nHost: t\r\n\r\n" % path)
+            answer = await client.answer()
+            assert [value for name, value in answer.fields if name.lower() == "date"] == [made]
+
+
 async def test_requests_that_come_together_are_read_before_the_first_is_answered() -> None:
     order: list[str] = []
 

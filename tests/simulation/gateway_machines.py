@@ -59,7 +59,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(key=keys)
     def change_path(self, key: int) -> None:
-        assert self.cache.invalidate_path(f"/{key}") == (f"key-{key}" in self.model)
+        assert self.cache.invalidate_paths({f"/{key}"}) == (f"key-{key}" in self.model)
         self.model.pop(f"key-{key}", None)
 
     @rule()
