@@ -32,8 +32,17 @@ HEURISTIC_MAX_S = 86_400
 UNDERSTOOD = frozenset(status.value for status in HTTPStatus) - {206, 304}
 ERROR_TTL_MAX_S = 1
 NO_ROUTE = RouteCache()
+# What the stored bytes are, which no 304 can change.
 OF_THE_BODY = frozenset(
-    {"content-length", "content-encoding", "content-range", "content-type", "transfer-encoding"}
+    {
+        "content-digest",
+        "content-encoding",
+        "content-length",
+        "content-md5",
+        "content-range",
+        "repr-digest",
+        "transfer-encoding",
+    }
 )
 CREDENTIALS = frozenset({"authorization", "x-api-key", "cookie"})
 # Said about one exchange, not about the answer.
@@ -280,7 +289,7 @@ def refreshed(
 ) -> tuple[CacheEntry, bool]:
     """Return the entry after a 304 with these headers (§3.2), and whether it may still be kept.
 
-    Fields of the body's form stay as they were; a 304 without a Date was made now.
+    Fields about the stored bytes stay as they were; a 304 without a Date was made now.
     """
     newer = [(name, value) for name, value in headers if name.lower() not in OF_THE_BODY]
     replaced = {name.lower() for name, _ in newer}

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from dohost.gateway.cache import CacheEntry, CacheLookup, Fresh, Miss, Stale
+from dohost.gateway.cache import SECOND_NS, CacheEntry, CacheLookup, Fresh, Miss, Stale
 from dohost.gateway.cache_control import parse_cache_control
 from dohost.gateway.cache_policy import unix_date, values_of
 from dohost.gateway.config_tables import CacheConfig
@@ -76,10 +76,9 @@ def not_modified(entry: CacheEntry, request_headers: Mapping[str, str]) -> bool:
     since = request_headers.get("if-modified-since")
     if since is None:
         return False
-    modified = values_of(entry.headers, "last-modified")
-    if not modified:
-        return False
-    asked, last = unix_date(since), unix_date(modified[0])
+    # Without Last-Modified the date counts at which the answer was made, or came (RFC 9111 §4.3.2).
+    dated = values_of(entry.headers, "last-modified") or values_of(entry.headers, "date")
+    asked, last = unix_date(since), unix_date(dated[0]) if dated else entry.stored_ns // SECOND_NS
     return asked is not None and last is not None and last <= asked
 
 
