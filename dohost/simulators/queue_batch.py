@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from workers.values import JsDict
 
-from dohost.simulators.queue_messages import DELAY_MAX_S, Backlog, Delivery, date_of
+from dohost.simulators.queue_messages import DELAY_MAX_S, Backlog, Delivery
 from dohost.simulators.text import Options, options_of, whole_number
+from dohost.simulators.times import date_of
 
 
 class Message:

@@ -7,7 +7,6 @@ that crosses a call) the readable encoding of objects' storage.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -15,6 +14,7 @@ from workers.values import ArrayBuffer, JsDict
 
 from dohost.errors import JsException, JsTypeError
 from dohost.simulators.text import Options, json_text, parse_json, well_formed, whole_number
+from dohost.simulators.times import date_of
 from dohost.storage.values import decode, encode
 
 MESSAGE_BYTES_MAX = 128_000
@@ -84,11 +84,6 @@ class Backlog(msgspec.Struct, frozen=True):
             backlogBytes=self.size,
             oldestMessageTimestamp=None if oldest is None else date_of(oldest),
         )
-
-
-def date_of(milliseconds: int) -> datetime:
-    """Return a time as programs see it: naive, UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).replace(tzinfo=None)
 
 
 def content_type_of(options: Options, default: ContentType) -> ContentType:

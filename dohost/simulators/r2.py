@@ -16,20 +16,21 @@ from workers.values import JsDict
 from dohost.errors import JsTypeError
 from dohost.simulators.outlet import Outlet
 from dohost.simulators.r2_arguments import (
-    LIST_KEYS_MAX,
+    Holder,
     check_of,
-    condition_of,
     custom_metadata_of,
-    failed,
     http_metadata_of,
+    included_of,
     key_of,
+    limit_of,
     part_number_of,
-    slice_of,
 )
+from dohost.simulators.r2_conditions import condition_of
 from dohost.simulators.r2_objects import R2Object, R2ObjectBody
+from dohost.simulators.r2_ranges import EVERYTHING, range_of, slice_of
 from dohost.simulators.r2_rows import StoredObject
 from dohost.simulators.r2_store import Listing, Metadata, Published, R2Store
-from dohost.simulators.text import Options, options_of, well_formed, whole_number
+from dohost.simulators.text import Options, options_of, well_formed
 
 
 class R2Bucket:
@@ -45,7 +46,7 @@ class R2Bucket:
 
         async def head() -> R2Object | None:
             stored = await self._store.head(name)
-            return None if stored is None else R2Object(stored, slice_of(None, stored.size))
+            return None if stored is None else R2Object(stored, slice_of(EVERYTHING, stored.size))
 
         return self._outlet.write(head)
 
@@ -55,17 +56,18 @@ class R2Bucket:
         """Give an object with its body, or a `range` of it; without a body if `onlyIf` does not hold."""
         name = key_of(key, "get")
         given = options_of(options, named)
-        condition = condition_of(given.get("onlyIf"))
+        condition = condition_of(given.get("onlyIf"), "GetOptions")
+        wanted = range_of(given.get("range"))
 
         async def get() -> R2Object | None:
             stored = await self._store.head(name)
             if stored is None:
                 return None
             if condition is not None and not condition.holds(stored.etag, stored.uploaded_ms):
-                return R2Object(stored, slice_of(None, stored.size))
-            wanted = slice_of(given.get("range"), stored.size)
-            body = ReadableStream(self._store.read(stored, wanted))
-            return R2ObjectBody(stored, wanted, body)
+                return R2Object(stored, slice_of(EVERYTHING, stored.size))
+            part = slice_of(wanted, stored.size)
+            body = ReadableStream(self._store.read(stored, part))
+            return R2ObjectBody(stored, part, body)
 
         return self._outlet.write(get)
 
@@ -80,8 +82,9 @@ class R2Bucket:
         name = key_of(key, "put")
         given = options_of(options, named)
         chunks = _chunks_of(value, "put", 2)
-        metadata = _metadata_of(given, "put")
-        check, condition = check_of(given), condition_of(given.get("onlyIf"))
+        metadata = _metadata_of(given, "PutOptions", "put")
+        check = check_of(given)
+        condition = condition_of(given.get("onlyIf"), "PutOptions")
 
         async def put() -> R2Object | None:
             stored = await self._store.put(
@@ -99,9 +102,8 @@ class R2Bucket:
     def list(self, options: object = None, /, **named: object) -> Awaitable[JsDict]:
         """Give `objects`, `delimitedPrefixes`, whether there are more (`truncated`) and a `cursor`."""
         given = options_of(options, named)
-        listing = _listing_of(given)
-        included = given.get("include")
-        fields = frozenset(included if isinstance(included, list) else ())
+        fields = included_of(given.get("include"))
+        listing = _listing_of(given, limit_of(given.get("limit"), fields))
 
         async def listed() -> JsDict:
             objects, prefixes, following = await self._store.list(listing)
@@ -119,7 +121,9 @@ class R2Bucket:
     ) -> Awaitable[R2MultipartUpload]:
         """Begin an upload in parts."""
         name = key_of(key, "createMultipartUpload")
-        metadata = _metadata_of(options_of(options, named), "createMultipartUpload")
+        metadata = _metadata_of(
+            options_of(options, named), "MultipartOptions", "createMultipartUpload"
+        )
 
         async def create() -> R2MultipartUpload:
             upload_id = await self._store.create_upload(name, metadata)
@@ -194,17 +198,14 @@ def _chunks_of(value: object, operation: str, position: int) -> AsyncIterator[by
     return stream.chunks()
 
 
-def _metadata_of(given: Options, operation: str) -> Metadata:
+def _metadata_of(given: Options, holder: Holder, operation: str) -> Metadata:
     return Metadata(
-        http=http_metadata_of(given.get("httpMetadata")),
-        custom=custom_metadata_of(given.get("customMetadata"), operation),
+        http=http_metadata_of(given.get("httpMetadata"), holder),
+        custom=custom_metadata_of(given.get("customMetadata"), holder, operation),
     )
 
 
-def _listing_of(given: Options) -> Listing:
-    limit = LIST_KEYS_MAX if given.get("limit") is None else whole_number(given["limit"])
-    if not 1 <= limit <= LIST_KEYS_MAX:
-        raise failed("list", 10022)
+def _listing_of(given: Options, limit: int) -> Listing:
     cursor, after = given.get("cursor"), given.get("startAfter")
     starts = [] if after is None else [well_formed(str(after))]
     if cursor:
@@ -224,7 +225,7 @@ def _decode_cursor(cursor: str) -> str:
         return cursor
 
 
-def _listed(stored: StoredObject, fields: frozenset[object]) -> R2Object:
+def _listed(stored: StoredObject, fields: frozenset[str]) -> R2Object:
     """Return an object of a listing, without the metadata that was not asked for."""
     listed = R2Object(stored, None)
     if "httpMetadata" not in fields:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from typing import Literal
 
-import msgspec
 from workers.headers import Headers
 
 from dohost.errors import JsException, JsRangeError, JsTypeError
-from dohost.simulators.text import Options, scalar_text, well_formed, whole_number
+from dohost.simulators.text import (
+    Options,
+    int32_of,
+    scalar_text,
+    text_of,
+    well_formed,
+    whole_number,
+    wrong_field,
+)
+from dohost.simulators.times import date_of, http_date_ms, milliseconds_of
 
 KEY_BYTES_MAX = 1024
-METADATA_BYTES_MAX = 2048
+# 5 GiB less the smallest part of an upload.
+OBJECT_BYTES_MAX = 5 * 1024**3 - 5 * 1024**2
+METADATA_CHARACTERS_MAX = 2048
 LIST_KEYS_MAX = 1000
+# With metadata in it, a page of a listing is shorter.
+LIST_KEYS_WITH_METADATA_MAX = 100
 PART_BYTES_MIN = 5 * 1024 * 1024
 PARTS_MAX = 10_000
 # Digits in hexadecimal, by option; the first is also every object's etag.
@@ -44,51 +54,10 @@ _REASONS = {
     10025: "One or more of the specified parts could not be found.",
     10039: "The requested range is not satisfiable",
     10048: "There was a problem with the multipart upload.",
+    100100: "Your proposed upload exceeds the maximum allowed object size.",
 }
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_ETAG = re.compile(r'\s*(\*|(?:W/)?"([^"]*)")\s*(?:,|$)')
 
-
-class Condition(msgspec.Struct, frozen=True, kw_only=True):
-    """When an operation is done: None in a field says nothing. A `"*"` among etags means any object."""
-
-    matches: tuple[str, ...] | None = None
-    matches_not: tuple[str, ...] | None = None
-    before_ms: int | None = None
-    after_ms: int | None = None
-    in_seconds: bool = False
-
-    def holds(self, etag: str, uploaded_ms: int) -> bool:
-        """Whether the condition holds for an object that is there."""
-        if self.in_seconds:
-            uploaded_ms = uploaded_ms // 1000 * 1000
-        is_match = self.matches is None or etag in self.matches or "*" in self.matches
-        is_other = self.matches_not is None or not (
-            etag in self.matches_not or "*" in self.matches_not
-        )
-        is_after = (
-            self.after_ms is None
-            or self.after_ms < uploaded_ms
-            or (self.matches_not is not None and is_other)
-        )
-        is_before = (
-            self.before_ms is None
-            or uploaded_ms < self.before_ms
-            or (self.matches is not None and is_match)
-        )
-        return is_match and is_other and is_after and is_before
-
-    @property
-    def holds_for_none(self) -> bool:
-        """Whether the condition holds where there is no object."""
-        return self.matches is None and self.after_ms is None
-
-
-class Slice(msgspec.Struct, frozen=True):
-    """A part of an object's bytes."""
-
-    offset: int
-    length: int
+Holder = Literal["PutOptions", "MultipartOptions"]
 
 
 def failed(operation: str, code: int, reason: str | None = None) -> JsException:
@@ -106,8 +75,8 @@ def key_of(key: object, operation: str) -> str:
     return text
 
 
-def http_metadata_of(given: object) -> dict[str, str | int]:
-    """Return HTTP metadata, given as an object or as headers, with times in ms."""
+def http_metadata_of(given: object, holder: Holder) -> dict[str, str | int]:
+    """Return HTTP metadata, given as an object or as headers, with times in ms. Raises: JsTypeError."""
     found: dict[str, str | int] = {}
     if isinstance(given, Headers):
         for field, header in _HTTP_FIELDS.items():
@@ -116,11 +85,15 @@ def http_metadata_of(given: object) -> dict[str, str | int]:
                 found[field] = value
         expires = given.get("expires")
         if expires is not None:
-            found["cacheExpiry"] = _date_ms(expires)
+            found["cacheExpiry"] = http_date_ms(expires)
     elif isinstance(given, Mapping):
-        found = {field: str(given[field]) for field in _HTTP_FIELDS if given.get(field) is not None}
+        found = {
+            field: text_of(given[field]) for field in _HTTP_FIELDS if given.get(field) is not None
+        }
         if given.get("cacheExpiry") is not None:
             found["cacheExpiry"] = milliseconds_of(given["cacheExpiry"])
+    elif given is not None:
+        raise wrong_field("httpMetadata", holder, "HttpMetadata or Headers")
     return found
 
 
@@ -130,67 +103,23 @@ def write_http_metadata(metadata: Mapping[str, str | int], headers: Headers) -> 
         if field in metadata:
             headers.set(header, str(metadata[field]))
     if "cacheExpiry" in metadata:
-        moment = datetime.fromtimestamp(int(metadata["cacheExpiry"]) / 1000, UTC)
+        moment = date_of(int(metadata["cacheExpiry"]))
         headers.set("expires", f"{moment:%a, %d %b %Y %H:%M:%S} GMT")
 
 
-def custom_metadata_of(given: object, operation: str) -> dict[str, str]:
-    """Return custom metadata as texts. Raises: JsException if it is too long."""
-    if not isinstance(given, Mapping):
+def custom_metadata_of(given: object, holder: Holder, operation: str) -> dict[str, str]:
+    """Return custom metadata as texts. Raises: JsTypeError; JsException if it is too long."""
+    if given is None:
         return {}
-    found = {well_formed(str(name)): scalar_text(value) or "" for name, value in given.items()}
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in found.items())
-    if size > METADATA_BYTES_MAX:
+    if not isinstance(given, Mapping):
+        raise wrong_field("customMetadata", holder, "object")
+    found = {well_formed(str(name)): text_of(value) for name, value in given.items()}
+    if (
+        sum(_length(name) + _length(value) for name, value in found.items())
+        > METADATA_CHARACTERS_MAX
+    ):
         raise failed(operation, 10012)
     return found
-
-
-def condition_of(given: object) -> Condition | None:
-    """Return a condition, given as an object or as headers. Raises: JsTypeError."""
-    if isinstance(given, Headers):
-        before, after = given.get("if-unmodified-since"), given.get("if-modified-since")
-        return Condition(
-            matches=_etags(given.get("if-match")),
-            matches_not=_etags(given.get("if-none-match")),
-            before_ms=None if before is None else _date_ms(before),
-            after_ms=None if after is None else _date_ms(after),
-            in_seconds=True,
-        )
-    if not isinstance(given, Mapping):
-        return None
-    before, after = given.get("uploadedBefore"), given.get("uploadedAfter")
-    return Condition(
-        matches=_bare_etag(given.get("etagMatches")),
-        matches_not=_bare_etag(given.get("etagDoesNotMatch")),
-        before_ms=None if before is None else milliseconds_of(before),
-        after_ms=None if after is None else milliseconds_of(after),
-        in_seconds=bool(given.get("secondsGranularity")),
-    )
-
-
-def slice_of(given: object, size: int) -> Slice:
-    """Return which bytes to read. Raises: JsException, JsRangeError, JsTypeError."""
-    if isinstance(given, Headers):
-        return _slice_of_header(given.get("range"), size)
-    if not isinstance(given, Mapping):
-        return Slice(0, size)
-    suffix, offset, length = given.get("suffix"), given.get("offset"), given.get("length")
-    if suffix is not None:
-        if offset is not None or length is not None:
-            other = "offset" if offset is not None else "length"
-            raise JsTypeError(f"Suffix is incompatible with {other}.")
-        wanted = min(whole_number(suffix), size)
-        start, count = size - wanted, wanted
-    else:
-        start = 0 if offset is None else whole_number(offset)
-        if start < 0:
-            raise JsRangeError(
-                f"Invalid range. Starting offset ({start}) must be greater than or equal to 0."
-            )
-        count = size - start if length is None else min(whole_number(length), size - start)
-    if count <= 0:
-        raise failed("get", 10039)
-    return Slice(start, count)
 
 
 def check_of(options: Options) -> tuple[str, str] | None:
@@ -201,10 +130,39 @@ def check_of(options: Options) -> tuple[str, str] | None:
     if len(given) > 1:
         raise JsTypeError("You cannot specify multiple hashing algorithms.")
     name, value = given[0], options[given[0]]
-    text = bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value).lower()
-    if len(text) != HASHES[name] or not all(each in "0123456789abcdef" for each in text):
-        raise JsTypeError(f"{HASH_NAMES[name]} is {HASHES[name]} hex characters, not {len(text)}")
-    return name, text
+    if isinstance(value, bytes | memoryview):
+        if len(bytes(value)) != HASHES[name] // 2:
+            raise JsTypeError(
+                f"{HASH_NAMES[name]} is {HASHES[name] // 2} bytes, not {len(bytes(value))}"
+            )
+        return name, bytes(value).hex()
+    if not isinstance(value, str):
+        raise wrong_field(name, "PutOptions", "JsBufferSource or string")
+    if len(value) != HASHES[name]:
+        raise JsTypeError(f"{HASH_NAMES[name]} is {HASHES[name]} hex characters, not {len(value)}")
+    if not all(each in "0123456789abcdef" for each in value.lower()):
+        raise JsTypeError(f"Provided {HASH_NAMES[name]} wasn't a valid hex string")
+    return name, value.lower()
+
+
+def included_of(given: object) -> frozenset[str]:
+    """Return which metadata a listing shows. Raises: JsTypeError, JsRangeError."""
+    if given is None:
+        return frozenset()
+    if not isinstance(given, list):
+        raise wrong_field("include", "ListOptions", "Array")
+    for each in given:
+        if each not in ("httpMetadata", "customMetadata"):
+            raise JsRangeError(f"Unsupported include value {text_of(each)}")
+    return frozenset(given)
+
+
+def limit_of(given: object, included: frozenset[str]) -> int:
+    """Return how many keys a page of a listing has at most. Raises: JsException, JsTypeError."""
+    limit = LIST_KEYS_MAX if given is None else int32_of(given)
+    if not 1 <= limit <= LIST_KEYS_MAX:
+        raise failed("list", 10022)
+    return min(limit, LIST_KEYS_WITH_METADATA_MAX) if included else limit
 
 
 def part_number_of(number: object) -> int:
@@ -217,43 +175,8 @@ def part_number_of(number: object) -> int:
     return value
 
 
-def milliseconds_of(value: object) -> int:
-    """Return a time in ms since the epoch; a naive datetime is UTC."""
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-        return int(aware.timestamp() * 1000)
-    return whole_number(value)
-
-
-def _slice_of_header(text: str | None, size: int) -> Slice:
-    found = None if text is None else _RANGE.fullmatch(text.strip())
-    # Malformed and several ranges are ignored, as HTTP lets a server do.
-    if found is None or not (found[1] or found[2]):
-        return Slice(0, size)
-    if not found[1]:
-        return slice_of({"suffix": int(found[2])}, size)
-    start = int(found[1])
-    end = min(int(found[2]), size - 1) if found[2] else size - 1
-    return slice_of({"offset": start, "length": end - start + 1}, size)
-
-
-def _bare_etag(given: object) -> tuple[str, ...] | None:
-    if given is None:
-        return None
-    text = str(given)
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        raise JsTypeError(f"Conditional ETag should not be wrapped in quotes ({text}).")
-    return (text,)
-
-
-def _etags(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    return tuple("*" if whole == "*" else bare for whole, bare in _ETAG.findall(text))
-
-
-def _date_ms(text: str) -> int:
-    try:
-        return int(parsedate_to_datetime(text).timestamp() * 1000)
-    except ValueError as error:
-        raise JsTypeError(f"{text!r} is not an HTTP date.") from error
+def _length(text: str) -> int:
+    """Return how long a text of metadata counts: its characters, or two bytes for each of UTF-16."""
+    if all(each < "\u0100" for each in text):
+        return len(text)
+    return len(text.encode("utf-16-le"))

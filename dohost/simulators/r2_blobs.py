@@ -8,6 +8,7 @@ at the next start.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
@@ -61,7 +62,8 @@ class Blobs:
                 await asyncio.to_thread(_append, file, chunk, tuple(hashes.values()))
             await asyncio.to_thread(_finish, file, self._directory)
         except BaseException:
-            file.close()
+            with contextlib.suppress(OSError):  # a full disk, also for what is buffered
+                file.close()
             path.unlink()
             raise
         digests = {each: made.hexdigest() for each, made in hashes.items()}

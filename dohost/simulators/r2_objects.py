@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-from datetime import UTC, datetime
 
 from workers.blob import Blob
 from workers.headers import Headers
@@ -11,9 +10,11 @@ from workers.streams import ReadableStream
 from workers.values import ArrayBuffer, JsDict, Transferable
 
 from dohost.errors import JsTypeError
-from dohost.simulators.r2_arguments import HASHES, Slice, write_http_metadata
+from dohost.simulators.r2_arguments import HASHES, write_http_metadata
+from dohost.simulators.r2_ranges import Slice
 from dohost.simulators.r2_rows import StoredObject
 from dohost.simulators.text import parse_json
+from dohost.simulators.times import date_of
 
 USED = (
     "Body has already been used. It can only be used once. Use tee() first if you need to read it "
@@ -44,14 +45,14 @@ class R2Object(Transferable):
     def __init__(self, stored: StoredObject, part: Slice | None) -> None:
         http: dict[str, object] = dict(stored.http_metadata)
         if "cacheExpiry" in http:
-            http["cacheExpiry"] = _date(int(stored.http_metadata["cacheExpiry"]))
+            http["cacheExpiry"] = date_of(int(stored.http_metadata["cacheExpiry"]))
         self._stored = stored
         self.key = stored.key
         self.version = stored.version
         self.size = stored.size
         self.etag = stored.etag
         self.httpEtag = f'"{stored.etag}"'
-        self.uploaded = _date(stored.uploaded_ms)
+        self.uploaded = date_of(stored.uploaded_ms)
         self.httpMetadata = JsDict(http)
         self.customMetadata = JsDict(stored.custom_metadata)
         self.range = None if part is None else JsDict(offset=part.offset, length=part.length)
@@ -105,7 +106,3 @@ class R2ObjectBody(R2Object):
         if self.bodyUsed:
             raise JsTypeError(USED)
         return await self.body.read_all()
-
-
-def _date(time_ms: int) -> datetime:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).replace(tzinfo=None)

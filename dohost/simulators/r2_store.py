@@ -15,14 +15,10 @@ import msgspec
 
 from dohost.clock import Clock, Entropy
 from dohost.simulators.files import SimulatorFile, Transaction
-from dohost.simulators.r2_arguments import (
-    HASH_NAMES,
-    PART_BYTES_MIN,
-    Condition,
-    Slice,
-    failed,
-)
+from dohost.simulators.r2_arguments import HASH_NAMES, OBJECT_BYTES_MAX, PART_BYTES_MIN, failed
 from dohost.simulators.r2_blobs import BlobReader, Blobs, Piece, Written
+from dohost.simulators.r2_conditions import Condition
+from dohost.simulators.r2_ranges import Slice
 from dohost.simulators.r2_rows import COLUMNS, HttpMetadata, StoredObject, stored_object, to_json
 
 SCHEMA = (
@@ -106,7 +102,9 @@ class R2Store:
     ) -> StoredObject | None:
         """Set an object, durably; None if `condition` does not hold. Raises: JsException."""
         await self._clean()
-        written = await self._blobs.write(chunks, {"md5", *([check[0]] if check else ())})
+        written = await self._blobs.write(
+            _within_limit(chunks), {"md5", *([check[0]] if check else ())}
+        )
         try:
             stored: StoredObject | None = self._made_of(key, written, metadata, check)
             async with self._file.transaction() as transaction:
@@ -304,6 +302,16 @@ def _chosen(parts: Sequence[_Part], published: Sequence[Published]) -> list[_Par
     if len(sizes) > 1 or (sizes and chosen[-1].size > max(sizes)):
         raise failed("completeMultipartUpload", 10048)
     return chosen
+
+
+async def _within_limit(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pass a body on. Raises: JsException when it gets longer than an object may be."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > OBJECT_BYTES_MAX:
+            raise failed("put", 100100)
+        yield chunk
 
 
 def _group(key: str, listing: Listing) -> str | None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from workers.values import SAFE_INTEGER_MAX, clone
 
-from dohost.errors import JsException
+from dohost.errors import JsException, JsTypeError
 
 Options = Mapping[str, object]
 
@@ -49,6 +49,24 @@ def scalar_text(value: object) -> str | None:
             return None
 
 
+def text_of(value: object) -> str:
+    """Return what JavaScript's `String(value)` gives for any value."""
+    text = scalar_text(value)
+    if text is not None:
+        return text
+    match value:
+        case list():
+            return ",".join("" if item is None else text_of(item) for item in value)
+        case bytes() | memoryview():
+            return ",".join(map(str, bytes(value)))
+        case datetime():
+            aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+            moment = aware.astimezone(UTC)
+            return f"{moment:%a %b %d %Y %H:%M:%S} GMT+0000 (Coordinated Universal Time)"
+        case _:
+            return "[object Object]"
+
+
 def json_text(value: object) -> str:
     """Return what `JSON.stringify` gives for a value that crosses a call."""
     plain = _jsonable(clone(value))
@@ -85,10 +103,12 @@ def parse_json(text: str) -> object:
     return clone(value)
 
 
-def _number(digits: str) -> int:
-    number = int(digits) if len(digits) < 400 else 0
+def _number(digits: str) -> int | float:
+    nearest = float(digits)
+    if not math.isfinite(nearest):
+        return nearest
     # Beyond 2^53 JavaScript reads the nearest double.
-    return number if abs(number) <= SAFE_INTEGER_MAX else int(float(digits))
+    return int(digits) if abs(nearest) <= SAFE_INTEGER_MAX else int(nearest)
 
 
 def _refuse_constant(name: str) -> object:
@@ -101,3 +121,21 @@ def whole_number(value: object) -> int:
         return int(value)  # type: ignore[call-overload,no-any-return]  # refused below
     except (TypeError, ValueError, OverflowError):
         return 0
+
+
+def int32_of(value: object) -> int:
+    """Return a number as a 32-bit parameter takes it. Raises: JsTypeError."""
+    number = whole_number(value)
+    if not -(2**31) <= number < 2**31:
+        raise JsTypeError(
+            "Value out of range. Must be between -2147483648 and 2147483647 (inclusive)."
+        )
+    return number
+
+
+def wrong_field(field: str, holder: str, kind: str) -> JsTypeError:
+    """Return the error of an option that has a wrong type; `holder` is the type of the options."""
+    return JsTypeError(
+        f"Incorrect type for the '{field}' field on '{holder}': the provided value is not of type "
+        f"'{kind}'."
+    )

@@ -54,6 +54,10 @@ await KV.list()
 await KV.list({"limit": 1})
 await KV.list({"limit": 0, "prefix": "m"})
 await KV.list({"limit": 1001})
+await KV.list({"limit": 3000000000})
+await KV.put("t", "x", {"expiration": 2147483648})
+await KV.get(["a", ""])
+await KV.get(["a", ".."])
 await KV.delete("a")
 await KV.get("a")
 (await DB.exec("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, r REAL)")).count
@@ -78,7 +82,11 @@ await DB.prepare("SELECT ?").bind({"a": 1}).all()
 await DB.prepare("BEGIN").run()
 await DB.prepare("PRAGMA foreign_keys").first()
 await DB.prepare("ATTACH 'x.db' AS x").all()
-await DB.prepare("SELECT zeroblob(9000000)").all()
+await DB.prepare("SELECT zeroblob(2200001)").all()
+await DB.prepare("SELECT length(zeroblob(2200000)) AS n").first()
+await DB.prepare("SELECT '" + "x".repeat(100000) + "'").all()
+await DB.prepare("SELECT ? AS a, typeof(?1) AS b, 9e999 AS c").bind(inf).first()
+await DB.prepare("SELECT ?").bind([1, 256]).all()
 await DB.exec("SELECT 1;\\nSELEC 1")
 await DB.batch([])
 await DB.batch([DB.prepare("INSERT INTO t (name) VALUES ('b')"), DB.prepare("SELECT * FROM nope")])
@@ -111,6 +119,37 @@ await R2.list({"limit": 0})
 await (await R2.createMultipartUpload("mp")).uploadPart(0, "x")
 await R2.resumeMultipartUpload("mp", "bad").uploadPart(1, "x")
 await R2.resumeMultipartUpload("mp", "bad").abort()
+await (await R2.get("a", {"range": headers({"range": "Bytes = 1 - 3"})})).text()
+await (await R2.get("a", {"range": headers({"range": "bytes=3-1"})})).text()
+await (await R2.get("a", {"range": headers({"range": "bytes=50-"})})).text()
+await (await R2.get("a", {"range": headers({"range": "bytes=-0"})})).text()
+await R2.get("a", {"range": "abc"})
+await R2.get("a", {"range": {"offset": 1.9}})
+await R2.get("a", {"range": {"length": -1}})
+await R2.get("a", {"range": {"suffix": -1}})
+await R2.get("a", {"range": {"offset": "x"}})
+await R2.get("a", {"range": {"offset": inf}})
+await (await R2.get("a", {"range": {"length": inf}})).text()
+await R2.put("a", "new", {"onlyIf": headers({"if-match": 'W/"5d41402abc4b2a76b9719d911017c592"'})})
+(await R2.put("a", "hello", {"onlyIf": headers({"if-match": '"x", "5d41402abc4b2a76b9719d911017c592"'})})).size
+await R2.get("a", {"onlyIf": headers({"if-match": "abc"})})
+await R2.get("a", {"onlyIf": headers({"if-none-match": ""})})
+await R2.put("a", "new", {"onlyIf": headers({"if-unmodified-since": "nonsense"})})
+await (await R2.get("a", {"onlyIf": headers({"if-modified-since": "nonsense"})})).text()
+await R2.get("a", {"onlyIf": 5})
+await R2.get("a", {"onlyIf": {"etagMatches": ["a"]}})
+(await R2.put("x", "x", {"customMetadata": {"a": [1, [2], "x", {"b": 1}]}})).customMetadata
+(await R2.put("x", "x", {"customMetadata": {"a": "é".repeat(2047)}})).size
+await R2.put("x", "x", {"customMetadata": {"a": "é".repeat(2048)}})
+(await R2.put("x", "x", {"customMetadata": {"a": "中".repeat(1023)}})).size
+await R2.put("x", "x", {"customMetadata": {"a": "中".repeat(1024)}})
+await R2.put("x", "x", {"customMetadata": "abc"})
+await R2.put("x", "x", {"httpMetadata": 5})
+await R2.put("b", "x", {"md5": "zz".repeat(16)})
+await R2.put("b", "x", {"sha1": 5})
+await R2.list({"include": ["nonsense"]})
+await R2.list({"include": "customMetadata"})
+await R2.list({"limit": 3000000000})
 await R2.delete(["a", "zz"])
 await R2.head("a")
 await SECRET.get()
@@ -133,7 +172,7 @@ const { Miniflare } = createRequire(process.argv[2] + "/")("miniflare");
 const rows = JSON.parse(process.argv[3]);
 const script = `export default { async fetch(request, env) {
   const { KV, DB, R2, SECRET, MISSING, DATASET, POSTGRES, MYSQL, VERSION } = env;
-  const out = [];
+  const out = [], inf = Infinity, headers = (fields) => new Headers(fields);
   const run = async (row) => { try { out.push((await row()) ?? null); }
     catch (error) { out.push("!" + error.name + ": " + error.message); } };
   ${rows.map((row) => `await run(async () => (${row}));`).join("\\n")}
@@ -164,6 +203,8 @@ def python_source() -> str:
         for number, row in enumerate(translated)
     )
     return f"""
+from workers import Headers as headers
+inf = float("inf")
 {functions}
 class Default(WorkerEntrypoint):
     async def fetch(self, request):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -230,6 +231,26 @@ async def test_a_body_that_fails_leaves_the_object_of_before(
     await bucket.put("a", "before")
     with pytest.raises(ValueError, match="gone"):
         await bucket.put("a", ReadableStream.from_async_iterable(broken()))
+    assert await (await bucket.get("a")).text() == "before"
+    assert len(blobs(tmp_path)) == 1
+
+
+async def test_a_full_disk_leaves_nothing_of_a_body_behind(
+    bucket: R2Bucket, tmp_path: Path
+) -> None:
+    async def endless():
+        while True:
+            # Less than a buffer holds, so that closing the file has something left to write.
+            yield b"x" * 1000
+
+    await bucket.put("a", "before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            await bucket.put("a", ReadableStream.from_async_iterable(endless()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert await (await bucket.get("a")).text() == "before"
     assert len(blobs(tmp_path)) == 1
 
