@@ -1,12 +1,13 @@
 """A D1 database as Worker code holds it: `await env.DB.prepare("SELECT …").bind(1).all()`.
 
 Every request waits for the output gate: whether it changes something is not known before it is compiled.
-Numbers are bound as REAL, as JavaScript's are; a BLOB comes back as a list of its bytes, as D1's JSON
-carries it. SQLite's messages come behind `D1_ERROR: `.
+Numbers are bound as REAL, as JavaScript's are. Values go in and out as D1's JSON carries them: a BLOB
+comes back as a list of its bytes, and what is infinite is NULL. SQLite's messages come behind `D1_ERROR: `.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -17,7 +18,7 @@ from dohost.clock import Clock
 from dohost.errors import JsException
 from dohost.simulators.d1_store import D1Store
 from dohost.simulators.outlet import Outlet
-from dohost.simulators.text import Options, options_of, well_formed
+from dohost.simulators.text import Options, options_of, text_of, well_formed
 from dohost.storage.connection import SQLiteValue
 from dohost.storage.d1 import D1Query, D1Result
 
@@ -216,7 +217,7 @@ def _bound(value: object) -> SQLiteValue:
                 raise _unsupported("bigint", str(value))
             return float(value)
         case float():
-            return value
+            return value if math.isfinite(value) else None
         case bytes() | memoryview():
             return bytes(value)
         case list() if all(isinstance(item, int) and 0 <= item <= 255 for item in value):
@@ -225,7 +226,7 @@ def _bound(value: object) -> SQLiteValue:
             raise TypeError(f"{type(value)} cannot be sent over RPC.")
         case _:
             kind = "function" if callable(value) else "object"
-            raise _unsupported(kind, "[object Object]")
+            raise _unsupported(kind, text_of(value))
 
 
 def _unsupported(kind: str, text: str) -> JsException:
@@ -259,6 +260,8 @@ def _value(value: SQLiteValue) -> object:
             return list(value)
         case int():
             return value if abs(value) <= SAFE_INTEGER_MAX else int(float(value))
+        case float() if not math.isfinite(value):
+            return None
         case float() if value.is_integer() and abs(value) <= SAFE_INTEGER_MAX:
             return int(value)
         case _:

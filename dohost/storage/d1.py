@@ -7,7 +7,8 @@ time. COMMIT syncs (WAL, synchronous = FULL), so what has returned is on the dis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apsw
@@ -15,13 +16,15 @@ import msgspec
 
 from dohost.errors import JsException
 from dohost.storage.authorizer import Authorizer, renames_to_internal
-from dohost.storage.connection import Row, SQLiteValue, set_up
+from dohost.storage.connection import SQL_BYTES_MAX, Row, SQLiteValue, set_up
 from dohost.storage.failures import WRONG_BINDINGS, message_of
+from dohost.storage.sql import STATEMENT_TOO_LONG
+from dohost.storage.sql_cursor import NOT_UTF8
 
 # Another program, such as wrangler or the sqlite3 shell, may be writing.
 BUSY_TIMEOUT_MS = 5000
 # D1's own, smaller than an object's.
-LENGTH_MAX = 4 * 1024 * 1024
+LENGTH_MAX = 2_200_000
 NO_STATEMENT = "SQL code did not contain a statement."
 
 
@@ -53,20 +56,16 @@ class D1File:
 
     def run(self, queries: Sequence[D1Query]) -> list[D1Result]:
         """Run all queries, or none of them if one fails. Raises: JsException with SQLite's message."""
-        connection = self._open()
-        connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [self._query(connection, query) for query in queries]
-            connection.execute("COMMIT")
-        except BaseException as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            if isinstance(error, apsw.BindingsError):
-                raise JsException(WRONG_BINDINGS) from error
-            if isinstance(error, apsw.Error):
-                raise JsException(message_of(error)) from error
-            raise
-        return results
+            connection = self._open()
+            with _transaction(connection):
+                return [self._query(connection, query) for query in queries]
+        except apsw.BindingsError as error:
+            raise JsException(WRONG_BINDINGS) from error
+        except apsw.Error as error:
+            raise JsException(message_of(error)) from error
+        except UnicodeDecodeError as error:
+            raise JsException(NOT_UTF8) from error
 
     def close(self) -> None:
         """Close the file; the next run opens it again."""
@@ -78,16 +77,24 @@ class D1File:
         if self._connection is None:
             # Without a statement cache: the columns of a cached one are those of an older schema.
             connection = apsw.Connection(str(self.path), statementcachesize=0)
-            connection.pragma("journal_mode", "wal")
-            connection.pragma("synchronous", "full")
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            set_up(connection, strict=False)
-            connection.limit(apsw.SQLITE_LIMIT_LENGTH, LENGTH_MAX)
-            connection.authorizer = self._authorizer
+            try:
+                connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+                connection.pragma("journal_mode", "wal")
+                connection.pragma("synchronous", "full")
+                set_up(connection, strict=False)
+                connection.limit(apsw.SQLITE_LIMIT_LENGTH, LENGTH_MAX)
+                # Unlike an object's file, it is for other tools: a closed one is whole without its log.
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+                connection.authorizer = self._authorizer
+            except BaseException:
+                connection.close()
+                raise
             self._connection = connection
         return self._connection
 
     def _query(self, connection: apsw.Connection, query: D1Query) -> D1Result:
+        if len(query.sql.encode()) > SQL_BYTES_MAX:
+            raise JsException(STATEMENT_TOO_LONG)
         changes, row_id = connection.total_changes(), connection.last_insert_rowid()
         size = _size_bytes(connection)
         columns, rows = self._execute(connection, query)
@@ -133,6 +140,18 @@ class D1File:
         if not has_statement:
             raise JsException(NO_STATEMENT)
         return columns, tuple(rows)
+
+
+@contextlib.contextmanager
+def _transaction(connection: apsw.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _size_bytes(connection: apsw.Connection) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
+import apsw
 import pytest
 
 from dohost.errors import JsException
 from dohost.simulators.d1 import D1Database
 from dohost.simulators.resources import Resources
+from dohost.storage import d1
 
 
 @pytest.fixture
@@ -59,6 +63,8 @@ async def test_rows_in_each_shape(db: D1Database) -> None:
         (1.5, 1.5, "real"),
         (True, 1, "real"),
         (None, None, "null"),
+        (math.inf, None, "null"),
+        (math.nan, None, "null"),
         ("é", "é", "text"),
         (b"\x01\x02", [1, 2], "blob"),
         ([1, 2], [1, 2], "blob"),
@@ -81,7 +87,9 @@ MESSAGES = [
     ("ATTACH 'x.db' AS x", "D1_ERROR: not authorized: SQLITE_AUTH"),
     ("PRAGMA journal_mode = delete", "D1_ERROR: not authorized: SQLITE_AUTH"),
     ("CREATE TABLE _cf_x (a)", "D1_ERROR: not authorized: SQLITE_AUTH"),
-    ("SELECT zeroblob(9000000)", "D1_ERROR: string or blob too big: SQLITE_TOOBIG"),
+    ("SELECT zeroblob(2200001)", "D1_ERROR: string or blob too big: SQLITE_TOOBIG"),
+    (f"SELECT '{'x' * 100_000}'", "D1_ERROR: statement too long: SQLITE_TOOBIG"),
+    ("SELECT CAST(x'ff' AS TEXT)", "D1_ERROR: A text in the result is not UTF-8"),
 ]
 
 
@@ -103,12 +111,60 @@ async def test_a_violated_constraint_names_its_code(db: D1Database) -> None:
 
 async def test_values_that_d1_does_not_take(db: D1Database) -> None:
     statement = db.prepare("SELECT ?")
-    with pytest.raises(JsException, match=r"D1_TYPE_ERROR: Type 'object' not supported"):
-        statement.bind({"a": 1})
+    for value, text in (
+        ({"a": 1}, "[object Object]"),
+        ([1, 256], "1,256"),
+        (datetime(1970, 1, 1), "Thu Jan 01 1970 00:00:00 GMT+0000 (Coordinated Universal Time)"),
+    ):
+        message = f"D1_TYPE_ERROR: Type 'object' not supported for value '{text}'"
+        with pytest.raises(JsException, match=re.escape(message)):
+            statement.bind(value)
     with pytest.raises(JsException, match=r"D1_TYPE_ERROR: Type 'bigint' not supported"):
         statement.bind(2**53)
     with pytest.raises(TypeError, match="cannot be sent over RPC"):
         statement.bind((1,))
+
+
+async def test_what_is_exactly_at_a_limit_passes(db: D1Database) -> None:
+    assert await db.prepare("SELECT length(?) AS n").bind("x" * 2_200_000).first("n") == 2_200_000
+    assert await db.prepare("SELECT 1 AS n" + " " * 99_987).first("n") == 1
+
+
+async def test_a_number_beyond_all_bounds_comes_back_as_null(db: D1Database) -> None:
+    statement = db.prepare("SELECT 9e999 AS a, -9e999 AS b, 1.5 AS c")
+    assert await statement.first() == {"a": None, "b": None, "c": 1.5}
+    assert await statement.raw() == [[None, None, 1.5]]
+
+
+async def test_a_file_that_another_program_holds_is_busy_and_then_works_again(
+    resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(d1, "BUSY_TIMEOUT_MS", 10)
+    db = resources.d1_database("dbid")
+    await db.exec("CREATE TABLE t (id)")
+    # By the same library: the locks of another in this process would not be seen.
+    other = apsw.Connection(str(next(tmp_path.rglob("*.sqlite"))))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JsException, match="D1_ERROR: database is locked: SQLITE_BUSY"):
+        await db.prepare("SELECT 1").run()
+    other.execute("ROLLBACK")
+    other.close()
+    assert await db.prepare("SELECT 1 AS a").first("a") == 1
+
+
+async def test_a_closed_file_is_whole_without_its_log_and_damage_to_it_is_told(
+    resources: Resources, tmp_path: Path
+) -> None:
+    db = resources.d1_database("dbid")
+    await db.exec("CREATE TABLE t (id)")
+    await resources.close()
+    (path,) = [each for each in tmp_path.rglob("*") if each.is_file()]
+    whole = path.read_bytes()
+    path.write_bytes(b"no database at all" * 300)
+    with pytest.raises(JsException, match="D1_ERROR: file is not a database: SQLITE_NOTADB"):
+        await db.prepare("SELECT * FROM t").run()
+    path.write_bytes(whole)
+    assert (await db.prepare("SELECT * FROM t").run()).results == []
 
 
 async def test_a_column_that_is_not_there(db: D1Database) -> None:
