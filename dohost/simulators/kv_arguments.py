@@ -9,7 +9,7 @@ import msgspec
 from workers.streams import ReadableStream
 
 from dohost.errors import JsException, JsTypeError
-from dohost.simulators.text import Options, json_text, scalar_text, well_formed, whole_number
+from dohost.simulators.text import Options, int32_of, json_text, scalar_text, well_formed
 
 KEY_BYTES_MAX = 512
 VALUE_BYTES_MAX = 25 * 1024 * 1024
@@ -56,9 +56,7 @@ def failed(operation: str, status: int, reason: str) -> JsException:
 
 def key_of(key: object, operation: str) -> str:
     """Return a key as it is stored. Raises: JsTypeError, JsException."""
-    text = scalar_text(key)
-    if text is None:
-        raise JsTypeError(f"A KV key must be a string, not {type(key).__name__}.")
+    text = _text_of(key)
     if not text:
         raise JsTypeError("Key name cannot be empty.")
     if text in (".", ".."):
@@ -68,23 +66,23 @@ def key_of(key: object, operation: str) -> str:
 
 
 def bulk_keys_of(keys: Sequence[object]) -> list[str]:
-    """Return the distinct keys of a bulk read, in order. Raises: JsException."""
+    """Return the distinct keys of a bulk read, in order. Raises: JsTypeError, JsException."""
     if len(keys) > BULK_KEYS_MAX:
         raise failed("GET_BULK", 400, f"You can request a maximum of {BULK_KEYS_MAX} keys")
     if not keys:
         raise failed("GET_BULK", 400, "You must request a minimum of 1 key")
-    return list(dict.fromkeys(key_of(key, "GET_BULK") for key in keys))
+    return list(dict.fromkeys(map(_bulk_key_of, keys)))
 
 
 def type_of(options: Options, *, is_bulk: bool) -> ValueType:
     """Return the type that a read asks for. Raises: JsTypeError, JsException."""
     wanted = options.get("type")
     cache_ttl = options.get("cacheTtl")
-    if cache_ttl is not None and whole_number(cache_ttl) < CACHE_TTL_MIN_S:
+    if cache_ttl is not None and int32_of(cache_ttl) < CACHE_TTL_MIN_S:
         raise failed(
             "GET_BULK" if is_bulk else "GET",
             400,
-            f"Invalid cache_ttl of {whole_number(cache_ttl)}. "
+            f"Invalid cache_ttl of {int32_of(cache_ttl)}. "
             f"Cache TTL must be at least {CACHE_TTL_MIN_S}.",
         )
     if wanted is None:
@@ -119,12 +117,12 @@ def check_size(size: int) -> None:
 
 
 def put_of(options: Options, *, now_s: int) -> Put:
-    """Return what to keep with a value. Raises: JsException."""
+    """Return what to keep with a value. Raises: JsTypeError, JsException."""
     expiration_s: int | None = None
     if options.get("expirationTtl") is not None:
-        expiration_s = now_s + _checked_ttl(whole_number(options["expirationTtl"]))
+        expiration_s = now_s + _checked_ttl(int32_of(options["expirationTtl"]))
     elif options.get("expiration") is not None:
-        expiration_s = _checked_expiration(whole_number(options["expiration"]), now_s)
+        expiration_s = _checked_expiration(int32_of(options["expiration"]), now_s)
     metadata: str | None = None
     if options.get("metadata") is not None:
         metadata = json_text(options["metadata"])
@@ -137,8 +135,8 @@ def put_of(options: Options, *, now_s: int) -> Put:
 
 
 def listing_of(options: Options) -> Listing:
-    """Return which keys to list. Raises: JsException."""
-    limit = whole_number(options.get("limit"))
+    """Return which keys to list. Raises: JsTypeError, JsException."""
+    limit = int32_of(options.get("limit"))
     if limit > LIST_KEYS_MAX:
         raise failed(
             "GET",
@@ -155,6 +153,24 @@ def listing_of(options: Options) -> Listing:
         limit=limit if limit > 0 else LIST_KEYS_MAX,
         cursor=str(cursor) if cursor else None,
     )
+
+
+def _bulk_key_of(key: object) -> str:
+    """Return a key as `key_of` does; here the network refuses it, and words it otherwise."""
+    text = _text_of(key)
+    if not text:
+        raise failed("GET_BULK", 400, "Key names must not be empty")
+    if text in (".", ".."):
+        raise failed("GET_BULK", 400, f'Illegal key name "{text}". Please use a different name.')
+    _check_length(text, "GET_BULK")
+    return text
+
+
+def _text_of(key: object) -> str:
+    text = scalar_text(key)
+    if text is None:
+        raise JsTypeError(f"A KV key must be a string, not {type(key).__name__}.")
+    return text
 
 
 def _check_length(key: str, operation: str) -> None:

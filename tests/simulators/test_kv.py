@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import sqlite3
 from pathlib import Path
@@ -165,6 +166,16 @@ REFUSED = [
         "KV GET_BULK failed: 400 You must request a minimum of 1 key",
     ),
     (
+        lambda kv: kv.get(["a", ""]),
+        JsException,
+        "KV GET_BULK failed: 400 Key names must not be empty",
+    ),
+    (
+        lambda kv: kv.get(["a", "."]),
+        JsException,
+        'KV GET_BULK failed: 400 Illegal key name ".". Please use a different name.',
+    ),
+    (
         lambda kv: kv.get([f"k{n}" for n in range(101)]),
         JsException,
         "KV GET_BULK failed: 400 You can request a maximum of 100 keys",
@@ -190,6 +201,23 @@ async def test_what_is_exactly_at_a_limit_passes(kv: KvNamespace) -> None:
     assert await kv.get([f"k{n}" for n in range(100)], cacheTtl=30) == {
         f"k{n}": None for n in range(100)
     }
+
+
+async def test_numbers_of_options_have_32_bits(kv: KvNamespace) -> None:
+    await kv.put("a", "x", expiration=2**31 - 1)
+    for call in (
+        lambda: kv.put("a", "x", expiration=2**31),
+        lambda: kv.put("a", "x", expirationTtl=2**31),
+        lambda: kv.get("a", cacheTtl=2**31),
+        lambda: kv.list(limit=-(2**31) - 1),
+    ):
+        with pytest.raises(JsTypeError, match="between -2147483648 and 2147483647"):
+            await call()
+
+
+async def test_a_number_beyond_all_bounds_is_infinite(kv: KvNamespace) -> None:
+    await kv.put("a", f"[1e400, -1{'0' * 330}, 1{'0' * 5000}, 1{'0' * 300}]")
+    assert await kv.get("a", "json") == [math.inf, -math.inf, math.inf, 10.0**300]
 
 
 async def test_a_value_that_is_no_json_is_a_syntax_error(kv: KvNamespace) -> None:
