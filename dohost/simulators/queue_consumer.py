@@ -111,9 +111,13 @@ class ConsumedQueue:
                 self._wake_after((due_ms - now_ms) / 1000)
                 return
             backlog = await self._store.backlog(self._name)
-            deliveries = await self._store.take(self._name, now_ms=now_ms, limit=size)
-            if deliveries:
-                batch = _start(self._deliver(consumer, deliveries, backlog))
+            taken = await self._store.take(self._name, now_ms=now_ms, limit=size)
+            if taken.expired:
+                self._log.event(
+                    "queue.messages_expired", level="warn", queue=self._name, messages=taken.expired
+                )
+            if taken.deliveries:
+                batch = _start(self._deliver(consumer, taken.deliveries, backlog))
                 self._batches.add(batch)
                 batch.add_done_callback(self._delivered)
 

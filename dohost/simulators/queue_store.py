@@ -4,7 +4,8 @@ One file, so that a message moves to its dead letter queue in one transaction. A
 before its sender hears so until after its consumer has settled it. While its batch is out nobody else
 takes it; whoever opens the file next finds no batch out, so that what a crash interrupts is delivered
 again. The attempt is counted before the consumer runs, so that a message which ends the process is given
-up at last. What each queue holds is counted by triggers: a send costs the same behind a long backlog.
+up at last. A message that nobody takes for four days after it could be delivered is dropped; a dead letter
+queue counts them from the message's arrival there. What each queue holds is counted by triggers: a send costs the same behind a long backlog.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dohost.simulators.files import Column, SimulatorFile, Transaction
 from dohost.simulators.queue_messages import Backlog, Delivery, NewMessage
 
 RETENTION_MS = 4 * 24 * 3600 * 1000
-# The `visible_ms` of a message that is being delivered: no clock reaches it.
+# The `visible_ms` of a message that is being delivered is later by this: no clock reaches it.
 OUT_MS = 2**53
 _ADD = """INSERT INTO backlogs VALUES (new.queue, 1, length(CAST(new.body AS BLOB)))
   ON CONFLICT (queue) DO UPDATE SET count = count + 1, size = size + excluded.size;"""
@@ -31,7 +32,9 @@ SCHEMA = (
          content_type TEXT NOT NULL, body ANY NOT NULL) STRICT""",
     "CREATE INDEX IF NOT EXISTS visible ON messages (queue, visible_ms, position)",
     "CREATE INDEX IF NOT EXISTS age ON messages (queue, sent_ms)",
-    f"UPDATE messages SET visible_ms = sent_ms WHERE visible_ms = {OUT_MS}",
+    # Where a file holds only the number itself, `sent_ms` stands in for the time of before.
+    f"""UPDATE messages SET visible_ms = max(sent_ms, visible_ms - {OUT_MS})
+         WHERE visible_ms >= {OUT_MS}""",
     """CREATE TABLE IF NOT EXISTS backlogs (
          queue TEXT PRIMARY KEY, count INTEGER NOT NULL, size INTEGER NOT NULL) STRICT""",
     """INSERT INTO backlogs SELECT queue, count(*), sum(length(CAST(body AS BLOB))) FROM messages
@@ -47,6 +50,13 @@ class Readiness(msgspec.Struct, frozen=True):
 
     ready: int
     first_ms: int | None
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The messages of one delivery, and how many were dropped because nobody took them for too long."""
+
+    deliveries: list[Delivery]
+    expired: int
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,12 +115,12 @@ class QueueStore:
         ready = sum(time <= now_ms for time in times)
         return Readiness(ready, times[0] if times else None)
 
-    async def take(self, queue: str, *, now_ms: int, limit: int) -> list[Delivery]:
+    async def take(self, queue: str, *, now_ms: int, limit: int) -> Taken:
         """Return the messages to deliver next; count the attempt and keep them from others, durably."""
         async with self._file.transaction() as transaction:
-            await transaction.execute(
-                "DELETE FROM messages WHERE queue = ? AND sent_ms < ? AND visible_ms < ?",
-                (queue, now_ms - RETENTION_MS, OUT_MS),
+            expired = await transaction.execute(
+                "DELETE FROM messages WHERE queue = ? AND visible_ms < ?",
+                (queue, now_ms - RETENTION_MS),
             )
             rows = await transaction.rows(
                 "SELECT id, sent_ms, attempts + 1, content_type, body FROM messages "
@@ -118,10 +128,11 @@ class QueueStore:
                 (queue, now_ms, limit),
             )
             await transaction.execute_many(
-                "UPDATE messages SET attempts = attempts + 1, visible_ms = ? WHERE id = ?",
+                "UPDATE messages SET attempts = attempts + 1, visible_ms = visible_ms + ? "
+                "WHERE id = ?",
                 [(OUT_MS, row[0]) for row in rows],
             )
-        return [_delivery(row) for row in rows]
+        return Taken([_delivery(row) for row in rows], expired)
 
     async def settle(
         self, settlement: Settlement, *, now_ms: int, dead_letter_queue: str | None

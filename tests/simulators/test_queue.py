@@ -169,6 +169,83 @@ async def test_a_batch_that_was_cut_off_comes_again_as_a_second_attempt(
     assert worker.batches == [[("x", 2)]]
 
 
+DAY_S = 24 * 3600
+
+
+async def test_what_nobody_takes_for_four_days_is_dropped_and_told(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    events: list[Event] = []
+    resources = make_resources(tmp_path, clock, events)
+    worker = Worker()
+    try:
+        await queue_of(resources).send("old", delaySeconds=DAY_S)
+        clock.advance(1)
+        await queue_of(resources).send("young", delaySeconds=DAY_S)
+        clock.advance(5 * DAY_S)
+        resources.queues.consume({"jobs": worker.consumer(batch_timeout_s=0.0)})
+        await settled(resources)
+    finally:
+        await resources.close()
+    assert worker.batches == [[("young", 1)]]
+    expired = [event.fields for event in events if event.name == "queue.messages_expired"]
+    assert expired == [{"queue": "jobs", "messages": 1}]
+
+
+async def test_a_dead_letter_is_kept_for_four_days_from_its_arrival_also_over_a_crash(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    resources = make_resources(tmp_path, clock)
+    failing = Worker(lambda batch: batch.retryAll())
+    options = {"batch_timeout_s": 0.0, "retries_max": 3, "retry_delay_s": float(DAY_S)}
+    resources.queues.consume({"jobs": failing.consumer(dead_letter_queue="dead", **options)})
+    await queue_of(resources).send("x", delaySeconds=DAY_S)
+    for _ in range(4):
+        await later(resources, clock, DAY_S)
+    assert [attempts for ((_, attempts),) in failing.batches] == [1, 2, 3, 4]
+    clock.advance(DAY_S)
+
+    began = asyncio.Event()
+
+    async def hang(batch: MessageBatch) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    hanging = Consumer(handle=hang, batch_size_max=1, batch_timeout_s=0.0, retries_max=3)
+    resources.queues.consume({"dead": hanging})
+    await began.wait()
+    await resources.queues.stop(grace_s=0.05)
+    await resources.close()
+    resources = make_resources(tmp_path, clock, seed=2)
+    dead = Worker()
+    try:
+        clock.advance(DAY_S)
+        resources.queues.consume({"dead": dead.consumer(batch_timeout_s=0.0)})
+        await settled(resources)
+    finally:
+        await resources.close()
+    assert dead.batches == [[("x", 2)]]
+
+
+async def test_a_message_that_an_older_file_holds_as_being_delivered_comes_again(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    resources = make_resources(tmp_path, clock)
+    await queue_of(resources).send("x")
+    await resources.close()
+    with sqlite3.connect(tmp_path / "v3" / "queues" / "queues.sqlite") as file:
+        file.execute(f"UPDATE messages SET visible_ms = {2**53}")
+    file.close()
+    resources = make_resources(tmp_path, clock, seed=2)
+    worker = Worker()
+    try:
+        resources.queues.consume({"jobs": worker.consumer(batch_timeout_s=0.0)})
+        await settled(resources)
+    finally:
+        await resources.close()
+    assert worker.batches == [[("x", 1)]]
+
+
 REFUSED = [
     (lambda q: q.send(), JsTypeError, "parameter 1 is not of type 'JsValue'"),
     (
