@@ -39,13 +39,13 @@ class SimulatorFile:
         """Run a block as one durable transaction; an exception takes all of it back."""
         async with self._lock:
             connection = await self._open()
-            await connection.execute("BEGIN IMMEDIATE")
             try:
+                await connection.execute("BEGIN IMMEDIATE")
                 yield Transaction(connection)
                 await connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:  # some failures end it by themselves
-                    await connection.execute("ROLLBACK")
+                # In the file's thread, after what a cancelled block may have left running there.
+                await connection.rollback()
                 raise
 
     async def close(self) -> None:
