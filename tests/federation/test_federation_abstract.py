@@ -15,7 +15,7 @@ def same(representation: Mapping[str, object]) -> Mapping[str, object]:
 async def test_provides_reaches_three_levels_deep(world, fed2: str) -> None:
     cut = world({
         "shop": (fed2 + 'type Query { shop: Shop @provides(fields: "shelf { box { name } }") } type Shop @key(fields: "id") { id: ID! shelf: Shelf @external } type Shelf @key(fields: "id") { id: ID! box: Box @external } type Box @key(fields: "id") { id: ID! name: String @external }', {"Query.shop": lambda: {"id": "1", "shelf": {"id": "2", "box": {"id": "3", "name": "here"}}}}),
-        "stock": (fed2 + 'type Shop @key(fields: "id") { id: ID! shelf: Shelf } type Shelf @key(fields: "id") { id: ID! box: Box } type Box @key(fields: "id") { id: ID! name: String color: String }', {"Box": lambda r: {"name": "there", "color": "red"}}),
+        "stock": (fed2 + 'type Shop @key(fields: "id") { id: ID! shelf: Shelf @shareable } type Shelf @key(fields: "id") { id: ID! box: Box @shareable } type Box @key(fields: "id") { id: ID! name: String @shareable color: String }', {"Box": lambda r: {"name": "there", "color": "red"}}),
     })  # fmt: skip
     assert await cut.data("{ shop { shelf { box { name } } } }") == {
         "shop": {"shelf": {"box": {"name": "here"}}}
@@ -32,7 +32,7 @@ async def test_provides_under_an_interface_saves_the_hop_for_the_named_type_only
     animals = "interface Animal { id: ID! name: String } "
     cut = world({
         "a": (fed2 + 'type Query { pets: [Animal] @provides(fields: "... on Dog { name }") } ' + animals + 'type Dog implements Animal @key(fields: "id") { id: ID! name: String @external } type Cat implements Animal @key(fields: "id") { id: ID! name: String @external }', {"Query.pets": lambda: [{"__typename": "Dog", "id": "1", "name": "Rex"}, {"__typename": "Cat", "id": "2"}]}),
-        "b": (fed2 + animals + 'type Dog implements Animal @key(fields: "id") { id: ID! name: String } type Cat implements Animal @key(fields: "id") { id: ID! name: String }', {"Dog": lambda r: {"name": "not asked"}, "Cat": lambda r: {"name": "Tom"}}),
+        "b": (fed2 + animals + 'type Dog implements Animal @key(fields: "id") { id: ID! name: String @shareable } type Cat implements Animal @key(fields: "id") { id: ID! name: String }', {"Dog": lambda r: {"name": "not asked"}, "Cat": lambda r: {"name": "Tom"}}),
     })  # fmt: skip
     data = await cut.data("{ pets { id name } }")
     assert data == {"pets": [{"id": "1", "name": "Rex"}, {"id": "2", "name": "Tom"}]}
@@ -45,7 +45,7 @@ async def test_provides_under_a_union_saves_the_hop_for_the_named_member_only(
 ) -> None:
     cut = world({
         "a": (fed2 + 'type Query { media: [Media] @provides(fields: "... on Book { title }") } union Media = Book | Movie type Book @key(fields: "id") { id: ID! title: String @external } type Movie @key(fields: "id") { id: ID! }', {"Query.media": lambda: [{"__typename": "Book", "id": "1", "title": "Dune"}, {"__typename": "Movie", "id": "2"}]}),
-        "b": (fed2 + 'type Book @key(fields: "id") { id: ID! title: String } type Movie @key(fields: "id") { id: ID! title: String }', {"Book": lambda r: {"title": "not asked"}, "Movie": lambda r: {"title": "Alien"}}),
+        "b": (fed2 + 'type Book @key(fields: "id") { id: ID! title: String @shareable } type Movie @key(fields: "id") { id: ID! title: String }', {"Book": lambda r: {"title": "not asked"}, "Movie": lambda r: {"title": "Alien"}}),
     })  # fmt: skip
     data = await cut.data("{ media { ... on Book { title } ... on Movie { title } } }")
     assert data == {"media": [{"title": "Dune"}, {"title": "Alien"}]}

@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-import msgspec
-
+from dohost.federation.compose.interface_objects import (
+    interface_errors,
+    with_interface_object_fields,
+)
 from dohost.federation.compose.merge_fields import FieldMerger
 from dohost.federation.compose.merge_inputs import merge_input_fields
 from dohost.federation.compose.report import Report
@@ -55,7 +57,9 @@ def merge(schemas: Sequence[SubgraphSchema], report: Report) -> Supergraph:
     types = {name: type_ for name, type_ in merged.items() if type_ is not None}
     if "Query" not in types:
         report.error("NO_QUERIES", "no subgraph has a Query type with a field")
-    return Supergraph(graphs=graphs, types=_with_interface_object_fields(types))
+    for code, message in interface_errors(types, graphs):
+        report.error(code, message)
+    return Supergraph(graphs=graphs, types=with_interface_object_fields(types))
 
 
 def _check_import_names(schemas: Sequence[SubgraphSchema], report: Report) -> None:
@@ -206,23 +210,3 @@ def _enum_usage(schemas: Mapping[str, SubgraphSchema]) -> tuple[set[str], set[st
                 given.add(named_type(field.type))
                 taken |= {named_type(argument.type) for argument in field.arguments.values()}
     return taken, given
-
-
-def _with_interface_object_fields(types: Mapping[str, SuperType]) -> Mapping[str, SuperType]:
-    """Give implementations the fields that only an @interfaceObject contributes to their interface."""
-    result = dict(types)
-    for interface in types.values():
-        objects = {g for g, join in interface.joins.items() if join.is_interface_object}
-        if not objects:
-            continue
-        given = {
-            name: msgspec.structs.replace(field, joins={})
-            for name, field in interface.fields.items()
-            if objects & field.joins.keys()
-        }
-        for name, type_ in types.items():
-            if type_.kind is Kind.OBJECT and interface.name in type_.interfaces:
-                missing = {n: f for n, f in given.items() if n not in result[name].fields}
-                fields = {**result[name].fields, **missing}
-                result[name] = msgspec.structs.replace(result[name], fields=fields)
-    return result

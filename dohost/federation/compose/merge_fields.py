@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from dohost.federation.compose.merge_inputs import ARGUMENTS, merge_inputs
 from dohost.federation.compose.report import Report
 from dohost.federation.compose.type_merge import merge_input, merge_output
-from dohost.federation.sdl.field_set import FieldSet, FieldSetError, SetField, parse_field_set
+from dohost.federation.sdl.field_uses import key_fields, provided_fields, used_fields
 from dohost.federation.sdl.model import (
     Applied,
     FieldDef,
@@ -15,7 +15,6 @@ from dohost.federation.sdl.model import (
     Kind,
     SubgraphSchema,
     TypeDef,
-    named_type,
 )
 from dohost.federation.supergraph import FieldJoin, SuperField
 
@@ -28,7 +27,8 @@ class FieldMerger:
     def __init__(self, schemas: Mapping[str, SubgraphSchema], report: Report) -> None:
         self._schemas = schemas
         self._report = report
-        self._used = {graph: used_fields(schema) for graph, schema in schemas.items()}
+        self._used = {graph: used_fields(schema.types) for graph, schema in schemas.items()}
+        self._provided = {g: provided_fields(schema.types) for g, schema in schemas.items()}
         self._subtypes = _subtypes(schemas)
 
     def merge(self, type_name: str, kind: Kind, declared: Declared) -> Mapping[str, SuperField]:
@@ -58,9 +58,15 @@ class FieldMerger:
                 *positions,
             )
             own = dict(fields)
-        if kind is Kind.OBJECT:
-            self._check_sharing(label, own, declared=declared)
-        type_text = self._type(label, fields, own)
+        resolved = {
+            g: f
+            for g, f in fields.items()
+            if g in own or (g not in overridden and (type_name, f.name) in self._provided[g])
+        }
+        if kind is Kind.INTERFACE:
+            resolved = {g: f for g, f in own.items() if declared[g].has("interfaceObject")}
+        self._check_sharing(label, resolved, declared=declared)
+        type_text = self._type(label, fields, own, overridden=overridden.keys())
         arguments = merge_inputs(
             label, {g: f.arguments for g, f in own.items()}, report=self._report, codes=ARGUMENTS
         )
@@ -163,25 +169,51 @@ class FieldMerger:
         return found
 
     def _check_sharing(
-        self, label: str, own: Mapping[str, FieldDef], *, declared: Declared
+        self, label: str, resolved: Mapping[str, FieldDef], *, declared: Declared
     ) -> None:
-        if len(own) < 2 or label.startswith("Subscription."):
-            return
+        """Report a field that several subgraphs resolve, unless all of them share it."""
         type_name, _, name = label.partition(".")
-        unshared = [
-            graph
-            for graph, field in own.items()
-            if not field.has("shareable") and name not in key_fields(declared[graph])
-        ]
-        if unshared:
+        is_shared = {
+            graph: field.has("shareable")
+            or name in key_fields(declared[graph])
+            or (type_name, name) in self._provided[graph]
+            for graph, field in resolved.items()
+        }
+        if type_name == "Subscription" and any(is_shared.values()):
+            self._report.error("INVALID_FIELD_SHARING", f"{label} is a subscription: not to share")
+            return
+        for graph, field in self._through_interface_objects(name, declared).items():
+            is_shared.setdefault(graph, field.has("shareable"))
+        unshared = [graph for graph, is_so in is_shared.items() if not is_so]
+        if len(is_shared) > 1 and unshared:
             listed = ", ".join(self._schemas[graph].name for graph in unshared)
             self._report.error(
                 "INVALID_FIELD_SHARING",
-                f"{type_name}.{name} is resolved by several subgraphs, but not @shareable in {listed}",
-                *(own[graph].position for graph in unshared),
+                f"{label} is resolved by several subgraphs, but not @shareable in {listed}",
+                *(resolved[graph].position for graph in unshared if graph in resolved),
             )
 
-    def _type(self, label: str, fields: Mapping[str, FieldDef], own: Mapping[str, FieldDef]) -> str:
+    def _through_interface_objects(self, name: str, declared: Declared) -> Mapping[str, FieldDef]:
+        """Return who resolves the field `name` of an object type by knowing its interface as an object."""
+        interfaces = {i for type_ in declared.values() for i in type_.interfaces}
+        found: dict[str, FieldDef] = {}
+        for graph, schema in self._schemas.items():
+            for type_ in (schema.types[i] for i in sorted(interfaces) if i in schema.types):
+                field = type_.fields.get(name)
+                if field is None or not type_.has("interfaceObject") or field.has("external"):
+                    continue
+                if name not in key_fields(type_):
+                    found[graph] = field
+        return found
+
+    def _type(
+        self,
+        label: str,
+        fields: Mapping[str, FieldDef],
+        own: Mapping[str, FieldDef],
+        *,
+        overridden: Collection[str],
+    ) -> str:
         merged: str | None = None
         for field in own.values():
             known = merged
@@ -203,10 +235,16 @@ class FieldMerger:
                 "INCONSISTENT_BUT_COMPATIBLE_FIELD_TYPE", f"{label} is merged as {merged}"
             )
         for graph in fields.keys() - own.keys():
-            if merge_output(fields[graph].type, merged, is_subtype=self._is_subtype) is None:
+            given = fields[graph].type
+            if graph in overridden:
+                fits = merge_output(given, merged, is_subtype=self._is_subtype) is not None
+                code = "FIELD_TYPE_MISMATCH"
+            else:
+                fits, code = given == merged, "EXTERNAL_TYPE_MISMATCH"
+            if not fits:
                 self._report.error(
-                    "EXTERNAL_TYPE_MISMATCH",
-                    f"{label} is {merged}, but @external {fields[graph].type} in {self._schemas[graph].name}",
+                    code,
+                    f"{label} is {merged}, but {given} in {self._schemas[graph].name}",
                     fields[graph].position,
                 )
         return merged
@@ -234,50 +272,6 @@ def _is_external(field: FieldDef, type_: TypeDef) -> bool:
     if not (field.has("external") or type_.has("external")):
         return False
     return not (field.in_extension and field.name in key_fields(type_))
-
-
-def key_fields(type_: TypeDef) -> frozenset[str]:
-    """Return the names of the top-level fields of a type's keys."""
-    return frozenset(
-        node.name for key in type_.all("key") for node in _parsed(key) if isinstance(node, SetField)
-    )
-
-
-def used_fields(schema: SubgraphSchema) -> frozenset[tuple[str, str]]:
-    """Return the (type, field) pairs that a subgraph's field sets and interfaces need."""
-    used: set[tuple[str, str]] = set()
-
-    def mark(nodes: FieldSet, on: str) -> None:
-        for node in nodes:
-            if not isinstance(node, SetField):
-                mark(node.selection, node.on)
-                continue
-            used.add((on, node.name))
-            type_ = schema.types.get(on)
-            if type_ is None:
-                continue
-            used.update((t.name, node.name) for t in schema.types.values() if on in t.interfaces)
-            if node.name in type_.fields:
-                mark(node.selection, named_type(type_.fields[node.name].type))
-
-    for type_ in schema.types.values():
-        for key in type_.all("key"):
-            mark(_parsed(key), type_.name)
-        for field in type_.fields.values():
-            requires, provides = field.get("requires"), field.get("provides")
-            mark(_parsed(requires) if requires else (), type_.name)
-            mark(_parsed(provides) if provides else (), named_type(field.type))
-        for interface in type_.interfaces:
-            if interface in schema.types:
-                used |= {(type_.name, name) for name in schema.types[interface].fields}
-    return frozenset(used)
-
-
-def _parsed(applied: Applied) -> FieldSet:
-    try:
-        return parse_field_set(applied.text("fields"))
-    except FieldSetError:
-        return ()  # validation has reported it
 
 
 def _subtypes(schemas: Mapping[str, SubgraphSchema]) -> frozenset[tuple[str, str]]:

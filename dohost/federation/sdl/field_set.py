@@ -55,7 +55,10 @@ def parse_field_set(text: str) -> FieldSet:
     definition = document.definitions[0]
     if len(document.definitions) != 1 or not isinstance(definition, OperationDefinitionNode):
         raise FieldSetError("it is not one selection", is_directive=False)
-    return _nodes(definition.selection_set)
+    nodes = _nodes(definition.selection_set)
+    if not nodes:
+        raise FieldSetError("it is empty", is_directive=False)
+    return nodes
 
 
 def _nodes(selection_set: SelectionSetNode | None) -> FieldSet:

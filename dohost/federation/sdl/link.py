@@ -36,6 +36,15 @@ INTRODUCED: Mapping[str, tuple[int, int]] = {
     "listSize": (2, 9),
     "cacheTag": (2, 12),
 }
+# The types that may be imported, and the version that brought each.
+_TYPES: Mapping[str, tuple[int, int]] = {
+    "FieldSet": (2, 0),
+    "Scope": (2, 5),
+    "Policy": (2, 6),
+    "ContextFieldValue": (2, 8),
+}
+# Specifications of their own with one directive each, named like them.
+_SINGLE = re.compile(r"^https://specs\.apollo\.dev/(inaccessible|tag)/v")
 _URL = re.compile(r"^https?://.+?/(?P<name>[A-Za-z_][\w-]*)/v(?P<major>\d+)\.(?P<minor>\d+)/?$")
 
 
@@ -67,6 +76,8 @@ def read_links(applications: Iterable[ConstDirectiveNode]) -> Links | LinkError:
     federation: dict[str, object] | None = None
     version: tuple[int, int] | None = None
     foreign: set[str] = set()
+    imported: set[str] = set()
+    single: dict[str, str] = {}
     for node in applications:
         if node.name.value not in ("link", "core"):
             continue
@@ -78,7 +89,11 @@ def read_links(applications: Iterable[ConstDirectiveNode]) -> Links | LinkError:
                 "INVALID_LINK_IDENTIFIER", f'"{url}" is not the URL of a specification'
             )
         if not url.startswith(FEDERATION_URL + "/"):
-            foreign |= _foreign_names(arguments, matched["name"])
+            imported |= {local.removeprefix("@") for _, local in _imports(arguments)}
+            if _SINGLE.match(url):
+                single |= _single_names(arguments, matched["name"])
+            else:
+                foreign.add(str(arguments.get("as", matched["name"])))
             continue
         if federation is not None:
             return LinkError("INVALID_LINK_DIRECTIVE_USAGE", "federation is linked twice")
@@ -86,25 +101,49 @@ def read_links(applications: Iterable[ConstDirectiveNode]) -> Links | LinkError:
         if not (2, 0) <= version <= VERSIONS_MAX:
             return LinkError("UNKNOWN_FEDERATION_LINK_VERSION", f'"{url}" is not a known version')
     if federation is None or version is None:
+        for feature in single.values():
+            return LinkError("INVALID_LINK_DIRECTIVE_USAGE", f"import @{feature} from federation")
         names = {name: name for name, since in INTRODUCED.items() if since == (1, 0)}
-        return Links(version=None, directives=names, foreign=frozenset(foreign))
-    return _federation_names(federation, version, frozenset(foreign))
+        return Links(version=None, directives=names, foreign=frozenset(foreign | imported))
+    directives = _federation_names(federation, version)
+    if isinstance(directives, LinkError):
+        return directives
+    for local in directives.keys() & imported:
+        return LinkError("INVALID_LINK_DIRECTIVE_USAGE", f"@{local} is imported from two features")
+    return Links(
+        version=version,
+        directives={**single, **directives},
+        prefix=str(federation.get("as", "federation")) + "__",
+        foreign=frozenset(foreign | imported),
+    )
 
 
 def _federation_names(
-    arguments: Mapping[str, object], version: tuple[int, int], foreign: frozenset[str]
-) -> Links | LinkError:
+    arguments: Mapping[str, object], version: tuple[int, int]
+) -> dict[str, str] | LinkError:
     names: dict[str, str] = {}
     for original, local in _imports(arguments):
-        if not original.startswith("@"):
+        is_directive = original.startswith("@")
+        since = INTRODUCED.get(original[1:]) if is_directive else _TYPES.get(original)
+        if since is None or since > version:
+            return LinkError(
+                "INVALID_LINK_DIRECTIVE_USAGE",
+                f"federation v{version[0]}.{version[1]} has no {original}",
+            )
+        if not is_directive:
             continue
-        if original[1:] not in INTRODUCED:
-            return LinkError("INVALID_LINK_DIRECTIVE_USAGE", f"federation has no {original}")
         if not local.startswith("@") or local[1:] in names:
             return LinkError("INVALID_LINK_DIRECTIVE_USAGE", f"{original} can't be named {local}")
         names[local[1:]] = original[1:]
-    prefix = str(arguments.get("as", "federation")) + "__"
-    return Links(version=version, directives=names, prefix=prefix, foreign=foreign)
+    return names
+
+
+def _single_names(arguments: Mapping[str, object], feature: str) -> Mapping[str, str]:
+    names = {str(arguments.get("as", feature)): feature}
+    for original, local in _imports(arguments):
+        if original == f"@{feature}":
+            names[local.removeprefix("@")] = feature
+    return names
 
 
 def _imports(arguments: Mapping[str, object]) -> Iterable[tuple[str, str]]:
@@ -114,8 +153,3 @@ def _imports(arguments: Mapping[str, object]) -> Iterable[tuple[str, str]]:
             yield str(item.get("name")), str(item.get("as", item.get("name")))
         else:
             yield str(item), str(item)
-
-
-def _foreign_names(arguments: Mapping[str, object], feature: str) -> set[str]:
-    names = {local.removeprefix("@") for _, local in _imports(arguments)}
-    return names | {str(arguments.get("as", feature))}

@@ -7,6 +7,7 @@ machinery that a subgraph library adds to its SDL (`_entities`, `_service`, link
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -16,6 +17,7 @@ from graphql import (
     DocumentNode,
     EnumTypeDefinitionNode,
     EnumTypeExtensionNode,
+    ExecutableDefinitionNode,
     FieldDefinitionNode,
     GraphQLError,
     InputValueDefinitionNode,
@@ -25,14 +27,14 @@ from graphql import (
     StringValueNode,
     TypeDefinitionNode,
     TypeExtensionNode,
-    UnionTypeDefinitionNode,
-    UnionTypeExtensionNode,
     parse,
     print_ast,
     value_from_ast_untyped,
 )
+from graphql.utilities.sort_value_node import sort_value_node
 
 from dohost.federation.contract import CompositionError, Subgraph
+from dohost.federation.sdl.applications import application_errors
 from dohost.federation.sdl.directive_definitions import definition_problems
 from dohost.federation.sdl.link import LinkError, Links, read_links
 from dohost.federation.sdl.model import (
@@ -112,7 +114,13 @@ class _Reader:
                 for problem in definition_problems(name or "", node):
                     message = f"definition of @{node.name.value}: {problem}"
                     self._fail("DIRECTIVE_DEFINITION_INVALID", message, node)
+            elif isinstance(node, ExecutableDefinitionNode):
+                self._fail("INVALID_GRAPHQL", "a schema holds no operation and no fragment", node)
         types.pop("_", None)
+        if self._errors:
+            return self._errors
+        for error in application_errors(self._document, self._links):
+            self._fail("INVALID_GRAPHQL", error.message, (error.nodes or [self._document])[0])
         if self._errors:
             return self._errors
         kept = {name: t for name, t in types.items() if not self._is_empty_root(t)}
@@ -203,12 +211,12 @@ class _Reader:
             fields=fields,
             inputs=self._inputs(getattr(node, "fields", None) or ()) if kind is Kind.INPUT else {},
             values=self._values(node),
-            interfaces=tuple(i.name.value for i in getattr(node, "interfaces", None) or ()),
-            members=self._members(node),
+            interfaces=self._distinct(node, "interfaces"),
+            members=self._distinct(node, "types"),
             directives=tuple(a for a in directives if a.name != "extends"),
             description=_description(node),
             position=self._position(node),
-            is_extension=extends,
+            is_extension=is_extension or (extends and self._links.version is None),
         )
 
     def _values(self, node: TypeNode) -> Mapping[str, EnumValueDef]:
@@ -223,10 +231,13 @@ class _Reader:
             for value in node.values or ()
         }
 
-    def _members(self, node: TypeNode) -> tuple[str, ...]:
-        if not isinstance(node, UnionTypeDefinitionNode | UnionTypeExtensionNode):
-            return ()
-        return tuple(member.name.value for member in node.types or ())
+    def _distinct(self, node: TypeNode, attribute: str) -> tuple[str, ...]:
+        """Return the types that one declaration lists: its interfaces, or a union's members."""
+        names = [named.name.value for named in getattr(node, attribute, None) or ()]
+        for name, count in Counter(names).items():
+            if count > 1:
+                self._fail("INVALID_GRAPHQL", f"{node.name.value} lists {name} twice", node)
+        return tuple(names)
 
     def _field(self, node: FieldDefinitionNode, *, in_extension: bool) -> FieldDef:
         return FieldDef(
@@ -248,7 +259,7 @@ class _Reader:
             node.name.value: InputDef(
                 name=node.name.value,
                 type=print_ast(node.type),
-                default=print_ast(node.default_value) if node.default_value else None,
+                default=_default(node),
                 directives=self._directives(node.directives or ()),
                 description=_description(node),
             )
@@ -270,6 +281,8 @@ class _Reader:
             arguments = {
                 a.name.value: value_from_ast_untyped(a.value) for a in node.arguments or ()
             }
+            if self._links.version is None:
+                arguments = {n: _one_text(value) for n, value in arguments.items()}
             applied.append(Applied(name=name or local, arguments=arguments))
         return tuple(applied)
 
@@ -282,6 +295,19 @@ class _Reader:
             return self._subgraph.name
         token = node.loc.start_token
         return f"{self._subgraph.name}:{token.line}:{token.column}"
+
+
+def _default(node: InputValueDefinitionNode) -> str | None:
+    """Return a default as text; the fields of an object are in order, so that equal ones print alike."""
+    value = node.default_value
+    return None if value is None else print_ast(sort_value_node(value))
+
+
+def _one_text(value: object) -> object:
+    """Return a list of strings as one: Federation 1 takes `fields: ["id", "name"]` for "id name"."""
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return value
 
 
 def _description(node: Node) -> str | None:

@@ -8,7 +8,7 @@ subgraphs resolve is shareable.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from dohost.federation.sdl.field_set import (
     parse_field_set,
     print_field_set,
 )
+from dohost.federation.sdl.field_uses import provided_fields, used_fields
 from dohost.federation.sdl.model import (
     ROOT_TYPES,
     Applied,
@@ -40,13 +41,14 @@ def upgrade(schemas: Sequence[SubgraphSchema]) -> list[SubgraphSchema] | list[Co
     if errors:
         return errors
     upgraded = [_upgrade_one(s) if s.is_federation_1 else s for s in schemas]
+    provided = {schema.name: provided_fields(schema.types) for schema in upgraded}
     counts = Counter(
         (type_.name, field.name)
         for schema in upgraded
         for type_ in schema.types.values()
-        if type_.kind is Kind.OBJECT
+        if type_.kind is Kind.OBJECT and type_.name != "Subscription"
         for field in type_.fields.values()
-        if not field.has("external")
+        if not field.has("external") or (type_.name, field.name) in provided[schema.name]
     )
     return [_with_shareable(s, counts) if s.is_federation_1 else s for s in upgraded]
 
@@ -60,7 +62,6 @@ def _extensions_without_base(schemas: Sequence[SubgraphSchema]) -> list[Composit
             nodes=(type_.position,),
         )
         for schema in schemas
-        if schema.is_federation_1
         for type_ in schema.types.values()
         if type_.is_extension and type_.name not in based and type_.name not in ROOT_TYPES
     ]
@@ -69,7 +70,7 @@ def _extensions_without_base(schemas: Sequence[SubgraphSchema]) -> list[Composit
 def _upgrade_one(schema: SubgraphSchema) -> SubgraphSchema:
     types = {name: _without_idle_external(t) for name, t in schema.types.items()}
     types = {name: _with_pruned_sets(t, types) for name, t in types.items()}
-    used = _used_externals(types)
+    used = used_fields(types)
     types = {name: _without_unused(t, used) for name, t in types.items()}
     return msgspec.structs.replace(
         schema, types={n: t for n, t in types.items() if t.fields or not schema.types[n].fields}
@@ -148,35 +149,7 @@ def _external_part(nodes: FieldSet, on: str, types: Types) -> FieldSet:
     return tuple(kept)
 
 
-def _used_externals(types: Types) -> set[tuple[str, str]]:
-    used: set[tuple[str, str]] = set()
-
-    def mark(nodes: FieldSet, on: str) -> None:
-        for node in nodes:
-            if not isinstance(node, SetField):
-                mark(node.selection, node.on)
-            elif on in types and node.name in types[on].fields:
-                used.add((on, node.name))
-                mark(node.selection, named_type(types[on].fields[node.name].type))
-                for other in types.values():
-                    if on in other.interfaces:
-                        used.add((other.name, node.name))
-
-    for type_ in types.values():
-        for key in type_.all("key"):
-            mark(_parsed(key.text("fields")), type_.name)
-        for field in type_.fields.values():
-            for directive, on in (("requires", type_.name), ("provides", named_type(field.type))):
-                applied = field.get(directive)
-                if applied is not None:
-                    mark(_parsed(applied.text("fields")), on)
-        for interface in type_.interfaces:
-            if interface in types:
-                used |= {(type_.name, name) for name in types[interface].fields}
-    return used
-
-
-def _without_unused(type_: TypeDef, used: set[tuple[str, str]]) -> TypeDef:
+def _without_unused(type_: TypeDef, used: Collection[tuple[str, str]]) -> TypeDef:
     fields = {
         name: field
         for name, field in type_.fields.items()

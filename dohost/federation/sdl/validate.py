@@ -1,22 +1,22 @@
 """What a subgraph's federation directives must obey, before anything is merged.
 
 Every subgraph is checked wholly, and every finding carries Apollo's code, so that one run shows all that is
-wrong. GraphQL's own rules are checked by graphql-core on the schema without directives.
+wrong. GraphQL's own rules come first, in `graphql_rules`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from graphql import GraphQLError, build_schema
+from graphql import GraphQLSchema
 
 from dohost.federation.contract import CompositionError
 from dohost.federation.sdl.field_set import FieldSet, FieldSetError, SetField, parse_field_set
+from dohost.federation.sdl.graphql_rules import argument_errors, read_bare
 from dohost.federation.sdl.model import (
-    BUILT_IN_SCALARS,
     Applied,
     FieldDef,
-    InputDef,
     Kind,
     SubgraphSchema,
     TypeDef,
@@ -25,82 +25,22 @@ from dohost.federation.sdl.model import (
 
 # Leaving these out would open what they close, so a schema that relies on them is refused.
 _UNSUPPORTED = ("authenticated", "requiresScopes", "policy", "context", "fromContext")
+_find_label = re.compile(
+    r"[A-Za-z][\w\-:./]*|percent\((?:\d{1,2}(?:\.\d{1,8})?|100(?:\.0{1,8})?)\)", re.ASCII
+).fullmatch
 _COMPOSITE = (Kind.OBJECT, Kind.INTERFACE, Kind.UNION)
 
 
 def validate_subgraph(schema: SubgraphSchema) -> list[CompositionError]:
     """Return everything that is wrong with one subgraph by itself."""
-    errors = list(_graphql_errors(schema))
-    return errors or list(_Checks(schema).run())
-
-
-def _graphql_errors(schema: SubgraphSchema) -> Iterator[CompositionError]:
-    defined = schema.types.keys() | BUILT_IN_SCALARS
-    unknown = False
-    for type_ in schema.types.values():
-        for user, name in _uses(type_):
-            if name not in defined:
-                unknown = True
-                yield CompositionError(
-                    code="INVALID_GRAPHQL",
-                    message=f"[{schema.name}] {user}: unknown type {name}",
-                    nodes=(type_.position,),
-                )
-    if unknown:
-        return
-    try:
-        build_schema(_bare_sdl(schema))
-    except (GraphQLError, TypeError) as error:
-        yield CompositionError(code="INVALID_GRAPHQL", message=f"[{schema.name}] {error}")
-
-
-def _uses(type_: TypeDef) -> Iterator[tuple[str, str]]:
-    for field in type_.fields.values():
-        yield f"{type_.name}.{field.name}", named_type(field.type)
-        for argument in field.arguments.values():
-            yield f"{type_.name}.{field.name}({argument.name})", named_type(argument.type)
-    for value in type_.inputs.values():
-        yield f"{type_.name}.{value.name}", named_type(value.type)
-    for name in (*type_.interfaces, *type_.members):
-        yield type_.name, name
-
-
-def _bare_sdl(schema: SubgraphSchema) -> str:
-    parts = [_bare(type_) for type_ in schema.types.values()]
-    if "Query" not in schema.types:
-        parts.append("type Query { _: Int }")
-    return "\n".join(parts)
-
-
-def _bare(type_: TypeDef) -> str:
-    head = f"{type_.kind} {type_.name}"
-    if type_.interfaces:
-        head += f" implements {' & '.join(type_.interfaces)}"
-    if type_.kind is Kind.SCALAR:
-        return head
-    if type_.kind is Kind.UNION:
-        return f"{head} = {' | '.join(type_.members)}" if type_.members else head
-    if type_.kind is Kind.ENUM:
-        return f"{head} {{ {' '.join(type_.values)} }}"
-    if type_.kind is Kind.INPUT:
-        return f"{head} {{ {' '.join(_bare_input(i) for i in type_.inputs.values())} }}"
-    fields = " ".join(_bare_field(field) for field in type_.fields.values())
-    return f"{head} {{ {fields} }}" if fields else head
-
-
-def _bare_field(field: FieldDef) -> str:
-    arguments = ", ".join(_bare_input(argument) for argument in field.arguments.values())
-    return f"{field.name}{f'({arguments})' if arguments else ''}: {field.type}"
-
-
-def _bare_input(definition: InputDef) -> str:
-    default = f" = {definition.default}" if definition.default is not None else ""
-    return f"{definition.name}: {definition.type}{default}"
+    bare = read_bare(schema)
+    return bare if isinstance(bare, list) else list(_Checks(schema, bare).run())
 
 
 class _Checks:
-    def __init__(self, schema: SubgraphSchema) -> None:
+    def __init__(self, schema: SubgraphSchema, bare: GraphQLSchema) -> None:
         self._schema = schema
+        self._bare = bare
         self._used: set[tuple[str, str]] = set()
 
     def run(self) -> Iterator[CompositionError]:
@@ -196,6 +136,13 @@ class _Checks:
                 )
             else:
                 yield from self._set("provides", provides, on=target.name, position=field.position)
+        override = field.get("override")
+        if override is not None and not _is_label(override.arguments.get("label")):
+            yield self._error(
+                "OVERRIDE_LABEL_INVALID",
+                f'{label}: a label is a name, or "percent(x)" with x from 0 to 100',
+                field.position,
+            )
         yield from self._collisions(label, field)
 
     def _collisions(self, label: str, field: FieldDef) -> Iterator[CompositionError]:
@@ -230,6 +177,9 @@ class _Checks:
             yield self._error(f"{code}_{kind}", f"{label}: {error}", position)
             return
         found = list(self._nodes(directive, nodes, on=on))
+        if not found and directive == "requires":
+            told = argument_errors(self._bare, on=on, field_set=applied.text("fields"))
+            found += [(f"{code}_INVALID_FIELDS", message) for message in told]
         yield from (self._error(c, f"{label}: {message}", position) for c, message in found)
         if not found and directive != "key" and not self._leads_to_external(nodes, on):
             yield self._error(
@@ -324,3 +274,7 @@ class _Checks:
                     f"{type_.name}.{field.name} is @external, but no field set or interface uses it",
                     field.position,
                 )
+
+
+def _is_label(label: object) -> bool:
+    return label is None or (isinstance(label, str) and _find_label(label) is not None)
