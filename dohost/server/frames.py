@@ -107,7 +107,8 @@ class FrameReader:
         self._partial: _Partial | None = None
         # Of the message whose fragments are under way: TEXT or BINARY, 0 between messages.
         self._opcode = 0
-        self._fragments: list[str | bytes] | None = None
+        # In one piece: a list would hold many times what a client sends in fragments of a byte.
+        self._fragments: bytearray | None = None
         self._message_bytes = 0
         self._decoder: codecs.IncrementalDecoder | None = None
         self._inflater: Inflater | None = None
@@ -201,7 +202,7 @@ class FrameReader:
             if frame.is_final and not frame.is_compressed:
                 return _text(frame.payload) if frame.opcode == TEXT else bytes(frame.payload)
             self._opcode = frame.opcode
-            self._fragments = []
+            self._fragments = bytearray()
             if frame.opcode == TEXT:
                 self._decoder = codecs.getincrementaldecoder("utf-8")()
             if frame.is_compressed:
@@ -213,12 +214,11 @@ class FrameReader:
         assert fragments is not None, "a first fragment made it"
         payload = self._unfolded(frame)
         self._message_bytes += len(payload)
-        if self._decoder is None:
-            fragments.append(bytes(payload))
-        else:
+        fragments += payload
+        if self._decoder is not None:
             # Each fragment is checked as it comes: text that can't become valid ends the connection early.
             try:
-                fragments.append(self._decoder.decode(payload, frame.is_final))
+                self._decoder.decode(payload, frame.is_final)
             except UnicodeDecodeError as error:
                 raise ProtocolError(INVALID_TEXT, "Received text that is not UTF-8") from error
         if not frame.is_final:
@@ -226,7 +226,7 @@ class FrameReader:
         is_text = self._opcode == TEXT
         self._opcode = self._message_bytes = 0
         self._fragments = self._decoder = self._inflater = None
-        return "".join(fragments) if is_text else b"".join(fragments)  # type: ignore[arg-type] # of one kind
+        return fragments.decode() if is_text else bytes(fragments)
 
     def _unfolded(self, frame: _Partial) -> bytes | bytearray:
         if self._inflater is None:

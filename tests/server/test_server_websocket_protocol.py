@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -122,6 +123,25 @@ def test_any_messages_in_any_fragments_and_pieces_arrive(messages, mask, data) -
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     assert outcome(pieces) == messages
+
+
+@pytest.mark.parametrize("piece", [b"", "\N{LATIN SMALL LETTER A WITH MACRON}".encode(), b"\xff"])
+def test_a_message_in_many_fragments_takes_no_more_memory_than_its_bytes(piece: bytes) -> None:
+    reader = FrameReader(message_bytes_max=MESSAGE_BYTES_MAX)
+    kind = BINARY if piece == b"\xff" else TEXT
+    some = frame(0, piece, fin=False) * 1_000
+    tracemalloc.start()
+    try:
+        assert list(reader.feed(frame(kind, piece, fin=False))) == []
+        for _ in range(20):
+            assert list(reader.feed(some)) == []
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4 * 20_001 * len(piece) + 10_000
+    (message,) = reader.feed(frame(0, piece))
+    whole = piece * 20_002
+    assert message == (whole if kind == BINARY else whole.decode())
 
 
 @given(st.binary(max_size=400))
