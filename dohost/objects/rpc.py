@@ -86,10 +86,7 @@ def to_remote_error(error: BaseException, object_id: str | None) -> JsException:
         if error.durableObjectId is not None and error.durableObjectId != object_id:
             object_id = error.durableObjectId
     elif isinstance(error, DohostError):
-        remote = JsException(str(error))
-        # A full disk stays a 507 and a lack of descriptors a 503, however many calls it crosses.
-        remote.code = error.code
-        remote.__cause__ = error
+        remote = told_as_js(error)
     elif isinstance(error, RecursionError):
         remote = JsRangeError("Maximum call stack size exceeded")
         remote.__cause__ = error
@@ -100,6 +97,20 @@ def to_remote_error(error: BaseException, object_id: str | None) -> JsException:
     remote.remote = True
     remote.durableObjectId = object_id
     return remote
+
+
+def told_as_js(error: DohostError) -> JsException:
+    """Return an error of the host's as Worker code hears it: the class that programs catch, and the same flags."""
+    if isinstance(error, JsException):
+        return error
+    told = JsException(str(error))
+    # A full disk stays a 507 and a lack of descriptors a 503, however many calls it crosses.
+    told.code = error.code
+    told.retryable = error.retryable
+    told.overloaded = error.overloaded
+    told.durableObjectReset = error.durableObjectReset
+    told.__cause__ = error
+    return told
 
 
 class Reply(asyncio.Future[object]):

@@ -13,8 +13,8 @@ from workers import Request, Response
 from workers.streams import ReadableStream
 from workers.values import clone
 
-from dohost.errors import DataCloneError, StorageFailure
-from dohost.objects.rpc import Reply, to_remote_error
+from dohost.errors import DataCloneError, DohostError, JsException, StorageFailure
+from dohost.objects.rpc import Reply, to_remote_error, told_as_js
 from dohost.runtime.loans import Loan
 from dohost.runtime.moved_streams import StreamMover
 from dohost.runtime.origin import Origin
@@ -70,15 +70,17 @@ class RpcSink:
             )
 
     def _told(self, failure: BaseException) -> BaseException:
-        """Return what the caller hears of a failed commit: it may have been one of several."""
+        """Return what the caller hears of a reset or a failed commit, which may have been one of several."""
+        if isinstance(failure, JsException):
+            return failure
         is_longer = self._began_at not in (None, self._actor.line.commits)
         if is_longer and isinstance(failure, StorageFailure):
-            return failure.of_longer_call()
-        return failure
+            failure = failure.of_longer_call()
+        return to_remote_error(failure, self._actor.key.object_id)
 
     def refused(self, error: BaseException) -> None:
         """Let the caller know that the call does not arrive."""
-        self.reply.reject(error)
+        self.reply.reject(told_as_js(error) if isinstance(error, DohostError) else error)
 
     def _convert(self, value: object) -> object:
         try:

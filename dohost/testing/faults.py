@@ -146,7 +146,9 @@ class FaultPlan:
         """Raise what the commit of an object is to fail with, if it is to fail."""
         message = _take(self._commits.get(key.address))
         if message is not None:
-            raise StorageFailure(message, outcome="not-applied" if message == FULL else "unknown")
+            if message == FULL:
+                raise StorageFailure(message, outcome="not-applied", is_full=True)
+            raise StorageFailure(message, outcome="unknown")
 
     def take_call(self, address: Address) -> Effect | None:
         """Return what happens to the next call of an object, if anything."""

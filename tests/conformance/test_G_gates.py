@@ -8,7 +8,7 @@ import threading
 import pytest
 from workers import Request, Response
 
-from dohost.errors import JsException, StorageFailure
+from dohost.errors import JsException
 from dohost.gates import Batch, OutputGate
 from dohost.storage.database import Database
 from dohost.testing import IsolatedHost
@@ -156,11 +156,11 @@ async def test_G12_a_failed_commit_of_unconfirmed_writes_breaks_the_gate_anyway(
     dohost.fail_next_commit(stub)
     assert await stub.write(["unconfirmed"]) == "answered"
     await dohost.settle()
-    with pytest.raises(StorageFailure, match="SQLITE_FULL"):
+    with pytest.raises(JsException, match="SQLITE_FULL"):
         await stub.read()
     assert await gated(dohost).read() is None
     dohost.fail_next_commit(stub)
-    with pytest.raises(StorageFailure, match="SQLITE_FULL"):
+    with pytest.raises(JsException, match="SQLITE_FULL"):
         await gated(dohost).write(["unconfirmed", "sync"])
 
 
@@ -189,7 +189,7 @@ async def test_G14_a_rolled_back_transaction_locks_nothing(dohost: IsolatedHost)
 
 async def test_G14_a_nested_transactions_write_is_its_parents(dohost: IsolatedHost) -> None:
     fault = dohost.fail_next_commit(gated(dohost))
-    with pytest.raises(StorageFailure):
+    with pytest.raises(JsException):
         await gated(dohost).nested_transaction(False)
     assert fault.count == 1
     with pytest.raises(JsException, match="parent failed"):
@@ -210,7 +210,7 @@ async def test_G16_a_request_leaves_only_when_the_writes_before_it_are_kept(
 
     dohost.internet = internet
     dohost.fail_next_commit(gated(dohost))
-    with pytest.raises(StorageFailure):
+    with pytest.raises(JsException):
         await gated(dohost).write_and_fetch()
     assert told == []
     assert await gated(dohost).write_and_fetch() == "heard"
@@ -225,7 +225,7 @@ async def test_G17_an_error_waits_for_the_commit_and_gives_way_to_its_failure(
     with pytest.raises(JsException, match="the handler failed"):
         await call
     dohost.fail_next_commit(gated(dohost))
-    with pytest.raises(StorageFailure, match="SQLITE_FULL"):
+    with pytest.raises(JsException, match="SQLITE_FULL"):
         await gated(dohost).write(["confirmed", "fail"])
 
 

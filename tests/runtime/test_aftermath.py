@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from programs import VERSION
 
-from dohost.errors import DohostError, StorageFailure
+from dohost.errors import DohostError, JsException, StorageFailure
 from dohost.runtime.aftermath import Aftermath, Aftermaths
 from dohost.runtime.lock import DataDirLock, LockInfo
 
@@ -109,8 +109,9 @@ async def test_an_object_whose_log_can_not_be_rewritten_answers_and_recovers(
         await bench.stub().increment()
 
     for _ in range(2):
-        with pytest.raises(StorageFailure):
+        with pytest.raises(JsException) as told:
             await bench.stub().read()
+        assert told.value.code == "storage-failed"
     monkeypatch.undo()
     assert await bench.stub().read() == 2
 

@@ -234,9 +234,9 @@ async def test_an_answer_behind_a_commit_that_is_not_its_only_one_is_of_unknown_
     actor.output.lock(batch)
     sink.returned(1)
     batch.finish(StorageFailure("disk full", outcome="not-applied"))
-    with pytest.raises(StorageFailure) as told:
+    with pytest.raises(JsException) as told:
         await reply
-    assert told.value.outcome == "unknown"
+    assert told.value.code == "outcome-unknown"
 
 
 async def test_a_file_is_closed_when_its_last_sync_ends_and_not_when_its_callers_give_up(

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from host_bench import Bench
 
-from dohost.errors import Quarantined
+from dohost.errors import JsException
 from dohost.runtime.host import Host
 from dohost.runtime.known_objects import LOGGED_MAX, MissingFiles
 
@@ -52,9 +52,10 @@ async def test_others_go_on_beside_a_damaged_object(bench: Bench, content: bytes
     path.write_bytes(content)
     await bench.restart(COUNTER)
     for _ in range(2):
-        with pytest.raises(Quarantined, match=path.name) as caught:
+        with pytest.raises(JsException, match=path.name) as caught:
             await bench.stub("a").add()
-        assert caught.value.status == 500
+        assert (caught.value.code, caught.value.status) == ("object-quarantined", 500)
+        assert not caught.value.remote
         assert await bench.stub("b").add() > 1
     assert path.read_bytes() == content
 
@@ -105,7 +106,7 @@ async def test_in_production_a_missing_file_is_quarantined(bench: Bench) -> None
         options = msgspec.structs.replace(bench.host.options, missing_files=MissingFiles.quarantine)
         bench.host = Host(options)
         await bench.run(COUNTER)
-        with pytest.raises(Quarantined, match="is missing; the object is known"):
+        with pytest.raises(JsException, match="is missing; the object is known"):
             await bench.stub("a").add()
         assert await bench.stub("new").add() >= 1
         await bench.host.drain(grace_s=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from host_bench import Bench
 
-from dohost.errors import CallerError, DohostError, Overloaded
+from dohost.errors import CallerError, DohostError, JsException, Overloaded
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.cuts import UNUSED_MAX_S
 from dohost.runtime.upkeep import Upkeep
@@ -246,8 +246,9 @@ async def test_calls_hear_that_files_are_being_worked_on(bench: Bench) -> None:
     await ledger(bench).add()
     found = bench.host.classes["app-Ledger"]
     async with found.closed(key(bench).object_id):
-        with pytest.raises(Overloaded, match="being worked on"):
+        with pytest.raises(JsException, match="being worked on") as refused:
             await ledger(bench).count()
+        assert refused.value.overloaded
         with pytest.raises(Overloaded):
             await Upkeep(bench.host).remove(key(bench))
         assert await ledger(bench, "b").add() == 1

@@ -16,7 +16,7 @@ from math import inf
 
 import msgspec
 
-from dohost.errors import JsException, StorageFailure
+from dohost.errors import DohostError, JsException
 from dohost.objects.stub import DurableObjectStub
 from dohost.telemetry import Event
 from tests.simulation.linearizability import UNKNOWN, Operation
@@ -267,9 +267,9 @@ class World(Witness):
             call.result = reply.result()
         elif (bumped := BUMPED.search(str(error))) is not None:
             call.result = int(bumped[1])
-        elif isinstance(error, StorageFailure) and call.argument != "call":
+        elif isinstance(error, DohostError) and call.argument != "call":
             # A call that called hears of the other object's failure, too.
-            call.is_void = call.is_void or error.outcome == "not-applied"
+            call.is_void = call.is_void or error.code in ("storage-full", "storage-failed")
         self.note(
             "answer", call.name, call.part, call.invoked, repr(call.result), type(error).__name__
         )

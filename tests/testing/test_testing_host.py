@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from workers import Response
 
-from dohost.errors import CallerError, JsException, StorageFailure
+from dohost.errors import CallerError, JsException
 from dohost.testing import IsolatedHost, SocketClient, StorageHandle
 
 pytestmark = pytest.mark.dohost(main="programs/counter.py")
@@ -297,10 +297,13 @@ async def test_a_failed_commit_is_heard_and_nothing_is_kept(dohost: IsolatedHost
     stub = counter(dohost)
     await stub.increment()
     fault = dohost.fail_next_commit(stub)
-    with pytest.raises(StorageFailure, match="database or disk is full: SQLITE_FULL") as raised:
+    with pytest.raises(JsException) as raised:
         await stub.increment()
-    assert raised.value.durableObjectReset
-    assert raised.value.outcome == "not-applied"
+    error = raised.value
+    assert str(error) == "Error: database or disk is full: SQLITE_FULL"
+    assert (error.code, error.status) == ("storage-full", 507)
+    assert (error.remote, error.durableObjectReset, error.retryable) == (True, True, False)
+    assert error.durableObjectId == stub.id.toString()
     assert fault.is_over
     again = counter(dohost)
     assert (await again.increment(), await again.remembered()) == (2, 1)
@@ -308,9 +311,9 @@ async def test_a_failed_commit_is_heard_and_nothing_is_kept(dohost: IsolatedHost
 
 async def test_a_commit_of_unknown_outcome_says_so(dohost: IsolatedHost) -> None:
     dohost.fail_next_commit(counter(dohost), outcome="unknown")
-    with pytest.raises(StorageFailure) as raised:
+    with pytest.raises(JsException) as raised:
         await counter(dohost).increment()
-    assert raised.value.outcome == "unknown"
+    assert raised.value.code == "outcome-unknown"
 
 
 async def test_an_overloaded_object_refuses(dohost: IsolatedHost) -> None:
