@@ -199,6 +199,7 @@ class Actor:
             and self.line.is_clean
             and not self.gate.waiting()
             and (self.facets is None or self.facets.is_idle)
+            and not self.object_class.keeps_instances
         )
 
     def evict_if_idle(self) -> bool:

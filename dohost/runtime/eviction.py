@@ -6,7 +6,8 @@ exception: an instance that nobody has used for 70 s and that only tasks of its 
 never cancelled) ends at the next look, 70 to 140 s after its last event.
 
 The number of live instances is capped when an instance is made, in small steps between events, so that
-neither descriptors nor one long pause grow with how many objects a second are touched.
+neither descriptors nor one long pause grow with how many objects a second are touched. Facets count, and
+beyond the cap the idle ones go also while their parents stay; else they go with them.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Evictor:
         self._open_max = open_max
         self._unused_sweep_s = clock.monotonic() + UNUSED_SWEEP_S
         self._is_making_room = False
+        # How many facets live; each opens as much as an object.
+        self.facets = 0
         self._timer = loop.call_later(SWEEP_S, self._tick)
 
     def stop(self) -> None:
@@ -91,12 +94,16 @@ class Evictor:
         return [actor for found in self._classes.values() for actor in found.actors.values()]
 
     def _count(self) -> int:
-        return sum(len(found.actors) for found in self._classes.values())
+        return self.facets + sum(len(found.actors) for found in self._classes.values())
 
     def _evict_idlest(self, wanted: int) -> int:
         evicted = 0
-        for actor in sorted(self._live(), key=lambda actor: actor.last_active_s):
+        live = self._live()
+        if self.facets:
+            live = [each for actor in live for each in actor.family()]
+        for actor in sorted(live, key=lambda actor: actor.last_active_s):
             if evicted >= wanted:
                 break
-            evicted += actor.evict_if_idle()
+            # A facet may have gone with its parent by now, and is not counted twice.
+            evicted += not actor.is_evicted and actor.evict_if_idle()
         return evicted

@@ -2,7 +2,7 @@
 
 A facet is an actor with gates, a file and perhaps facets of its own. It lives inside the live instance of
 its parent: its first call has the parent say, in an event of its own, which class it is; it is evicted and
-reset with the parent, and it alone by `abort`. Its files lie beside those of the root object, under the
+reset with the parent; it alone is reset by `abort`, and evicted when too much is open. Its files lie beside those of the root object, under the
 number that the root's index of facets gives it.
 
 Invariants: (1) before a facet's first write is acknowledged, its root has a file, the index knows the facet,
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dohost.errors import DohostError, JsException, JsTypeError, Quarantined
-from dohost.gates import Scope
+from dohost.gates import Batch, Scope
 from dohost.objects.id import DurableObjectId
 from dohost.objects.stub import Dispatcher, DurableObjectStub
 from dohost.runtime.actor import NO_LONGER_ACCESSIBLE, Actor
@@ -192,9 +192,23 @@ class Facet(ObjectClass):
         return (
             not self._waiting
             and self._start is None
-            and not self._hibernations
             and all(actor.is_idle for actor in self.actors.values())
         )
+
+    @property
+    def keeps_instances(self) -> bool:  # type: ignore[override] # of one instance, so it may change
+        """Whether hibernatable sockets, which can't make it live again, or work on its files keep it."""
+        return self._busy() is not None or any(
+            not each.is_empty for each in self._hibernations.values()
+        )
+
+    def _busy(self) -> Batch | None:
+        """Return what is done when nobody works on the facet's files, if somebody does."""
+        files, number = (
+            self._siblings.files,
+            self._siblings.files.index.number(self._siblings.number, self._name),
+        )
+        return None if number is None else files.busy(number)
 
     def family(self) -> Iterator[Actor]:
         """Give the live instance and those of all facets below it."""
@@ -244,8 +258,7 @@ class Facet(ObjectClass):
         """Deliver what waits, if the facet runs; start it, if nobody works on its files."""
         if not self._waiting:
             return
-        number = self._siblings.files.index.number(self._siblings.number, self._name)
-        busy = None if number is None else self._siblings.files.busy(number)
+        busy = self._busy()
         if busy is not None:
             busy.add_callback(lambda _: self.advance())
             return
@@ -295,6 +308,17 @@ class Facet(ObjectClass):
         actor.facets = Facets(actor, siblings.files, number=number, depth=siblings.depth + 1)
         actor.storage.has_alarms = False
         return actor
+
+    def _live(self, actor: Actor) -> Actor:
+        """Let an instance that was just made be the live one, and count."""
+        self.parts.evictor.facets += 1
+        return super()._live(actor)
+
+    def forget(self, actor: Actor) -> None:
+        """Let the next call start the facet anew."""
+        if actor.key.object_id in self.actors:
+            self.parts.evictor.facets -= 1
+        super().forget(actor)
 
     def _options(self, value: object) -> tuple[FacetClass, DurableObjectId | str]:
         options = value if isinstance(value, Mapping) else {}

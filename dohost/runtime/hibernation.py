@@ -99,6 +99,11 @@ class Hibernation:
         """The object's id in hex."""
         return self._object_id.toString()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no socket."""
+        return not self._sockets
+
     def __repr__(self) -> str:
         return f"<Hibernation {self._object_id!r}, {len(self._sockets)} sockets>"
 

@@ -59,6 +59,9 @@ NO_RPC = (
 class ObjectClass:
     """The live objects of one class of one worker."""
 
+    # Whether something beside what an instance itself does keeps it in memory.
+    keeps_instances = False
+
     def __init__(
         self, parts: Parts, unique_key: str, class_name: str, *, is_sql_enabled: bool
     ) -> None:

@@ -27,6 +27,7 @@ class FakeActor:
         self.owner = owner
         self.last_active_s = last_active_s
         self.is_busy = False
+        self.is_evicted = False
         self.looks = 0
 
     def evict_if_idle(self) -> bool:

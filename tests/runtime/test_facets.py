@@ -15,6 +15,8 @@ from dohost.runtime.upkeep import Upkeep
 from dohost.storage.facet_index import FacetIndex, index_path
 
 CODE = """
+from js import WebSocketPair
+
 class Child(DurableObject):
     async def increment(self):
         value = (await self.ctx.storage.get("value") or 0) + 1
@@ -48,6 +50,18 @@ class Child(DurableObject):
 
     def end(self):
         self.ctx.abort("ended")
+
+    async def accept_socket(self):
+        client, self.server = WebSocketPair()
+        self.ctx.acceptWebSocket(self.server)
+        Child.clients = [client]
+
+    async def look_for_sockets(self):
+        return len(self.ctx.getWebSockets())
+
+    async def fill(self, count):
+        for number in range(count):
+            await self.call([f"f{number}"], "increment")
 
 class Root(Child):  # (DurableObject)
     pass
@@ -292,3 +306,44 @@ async def test_a_damaged_index_is_said_and_other_objects_go_on(root, bench: Benc
     ]
     assert info.problem is not None
     assert ".facets is no index" in info.problem
+
+
+def live_facets(bench: Bench) -> int:
+    return sum(1 for _ in bench.actor("r", class_name="Root").family()) - 1
+
+
+async def test_idle_facets_make_room_while_their_parent_goes_on(root, bench: Bench) -> None:
+    evictor = bench.host._evictor
+    evictor._open_max = 10
+    await root.call([], "value")
+    release = bench.actor("r", class_name="Root").hold()
+    await root.fill(60)
+    await asyncio.sleep(0)
+    assert 0 < live_facets(bench) <= 10
+    assert evictor.facets == live_facets(bench)
+    await root.fill(60)
+    assert await root.call(["f0"], "value") == 2
+    await asyncio.sleep(0)
+    assert live_facets(bench) <= 10
+    release()
+    assert bench.actor("r", class_name="Root").evict_if_idle()
+    assert evictor.facets == 0
+
+
+async def test_a_facet_with_sockets_stays_and_one_that_had_none_goes(root, bench: Bench) -> None:
+    await root.call(["a"], "accept_socket")
+    await root.call(["b"], "look_for_sockets")
+    actor = bench.actor("r", class_name="Root")
+    assert not actor.evict_if_idle()
+    bench.host._evictor.make_room()
+    assert live_facets(bench) == 1
+    assert await root.call(["a"], "look_for_sockets") == 1
+    await root.do("abort", "a", "over")
+    assert actor.evict_if_idle()
+
+
+async def test_a_facet_that_only_looked_for_sockets_does_not_keep_its_object(
+    root, bench: Bench
+) -> None:
+    assert await root.call(["a"], "look_for_sockets") == 0
+    assert bench.actor("r", class_name="Root").evict_if_idle()
