@@ -4,22 +4,26 @@ Between two steps of the loop nothing is written anywhere, so the positions of a
 a consistent cut over all objects: whatever an object had heard of another is in it. Taking the positions
 of the live ones is all that happens then. A log only grows while checkpoints rest, so the rest is read
 later, in threads: an object that starts before its turn notes its position first, one that is new since
-then is not in the cut. A cut whose user has gone ends by itself, because the logs grow meanwhile.
+then is not in the cut. Files that go while it is open (a facet is deleted) are kept for it, in a directory
+beside the objects. A cut whose user has gone ends by itself, because the logs grow meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from dohost.errors import CallerError
+from dohost.errors import CallerError, Quarantined
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.storage.copies import Copied, copy_out
+from dohost.storage.facet_index import is_facet
 from dohost.storage.integrity import check_files
-from dohost.storage.log_file import read_header
+from dohost.storage.log_file import log_path, read_header
 from dohost.storage.restore import committed_frames
 from dohost.storage.timeline import LogState
 
@@ -46,12 +50,13 @@ class Live(Protocol):
 
 
 class Cut:
-    """Where each object was; `newer` had no file then."""
+    """Where each object was; `newer` had no file then, `kept` is where files are that have gone since."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.logs: dict[Address, LogState] = {}
         self.newer: set[Address] = set()
+        self.kept: dict[Address, Path] = {}
         self.timer: asyncio.TimerHandle | None = None
 
     def note(self, live: Live) -> None:
@@ -68,9 +73,14 @@ class Cut:
 class Cuts:
     """The cuts that are being copied."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, checkpointer: Checkpointer) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, checkpointer: Checkpointer, directory: Path
+    ) -> None:
+        """`directory`: of its own, on the file system of the objects; what a crash left there goes."""
         self._loop = loop
         self._checkpointer = checkpointer
+        self._directory = directory
+        shutil.rmtree(directory, ignore_errors=True)
         self._open: dict[int, Cut] = {}
         self._count = 0
 
@@ -93,12 +103,10 @@ class Cuts:
         self, number: int, address: Address, *, path: Path, target: Path
     ) -> Copied | None:
         """Copy one object's state; None if it was not there. Raises: CallerError, HostError."""
-        cut = self._open.get(number)
-        if cut is None:
-            raise CallerError("This backup has ended: nothing was asked for too long.")
-        self._touch(cut)
+        cut = self._opened(number)
         if address in cut.newer:
             return None
+        path = cut.kept.get(address, path)
         found = await asyncio.to_thread(log_state_of, path)
         if found is None:
             return None
@@ -106,18 +114,76 @@ class Cuts:
         log = cut.logs.setdefault(address, found)
         return await asyncio.to_thread(copy_out, path, log, target)
 
+    async def keep(self, address: Address, path: Path) -> None:
+        """Keep files that are about to go for the cuts that they are in; no instance has them open."""
+        for cut in tuple(self._open.values()):
+            if address in cut.newer or address in cut.kept:
+                continue
+            try:
+                found = await asyncio.to_thread(log_state_of, path)
+            except Quarantined:
+                found = None
+            if found is None:
+                cut.newer.add(address)
+                continue
+            kept = self._directory / str(cut.number) / address[0] / path.name
+            await asyncio.to_thread(_link, path, kept)
+            cut.logs.setdefault(address, found)
+            cut.kept[address] = kept
+            if self._open.get(cut.number) is not cut:
+                self._drop_kept(cut)
+
+    def installed(self, address: Address) -> None:
+        """Note a file that was not there when the open cuts were taken."""
+        for cut in self._open.values():
+            if address not in cut.logs:
+                cut.newer.add(address)
+
+    def kept_facets(self, number: int, root: Address) -> set[int]:
+        """Return the numbers of an object's facets whose files are kept. Raises: CallerError."""
+        unique_key, object_id = root
+        facets = [
+            facet.rpartition(".")
+            for key, facet in self._opened(number).kept
+            if key == unique_key and is_facet(facet)
+        ]
+        return {int(own) for above, _, own in facets if above == object_id}
+
     def end(self, number: int) -> None:
         """Let checkpoints go on. Idempotent."""
         cut = self._open.pop(number, None)
         if cut is not None:
             if cut.timer is not None:
                 cut.timer.cancel()
+            self._drop_kept(cut)
             self._checkpointer.go_on()
+
+    def _opened(self, number: int) -> Cut:
+        cut = self._open.get(number)
+        if cut is None:
+            raise CallerError("This backup has ended: nothing was asked for too long.")
+        self._touch(cut)
+        return cut
+
+    def _drop_kept(self, cut: Cut) -> None:
+        if cut.kept:
+            shutil.rmtree(self._directory / str(cut.number), ignore_errors=True)
 
     def _touch(self, cut: Cut) -> None:
         if cut.timer is not None:
             cut.timer.cancel()
         cut.timer = self._loop.call_later(UNUSED_MAX_S, self.end, cut.number)
+
+
+def _link(path: Path, kept: Path) -> None:
+    """Give the files of a database a second name, or a copy where the file system has no such thing."""
+    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for source, target in ((str(path), str(kept)), (log_path(path), log_path(kept))):
+        if os.path.exists(source):
+            try:
+                os.link(source, target)
+            except OSError:
+                shutil.copyfile(source, target)
 
 
 def log_state_of(path: Path) -> LogState | None:

@@ -149,6 +149,7 @@ class FacetFiles:
         for number in numbers:
             self._class.aftermaths.dealt_with(self._id(number))
             self._parts.missing.discard(self._key(number).address)
+            await self._parts.cuts.keep(self._key(number).address, self._path(number))
         await self._in_thread(lambda: self._remove_now(numbers))
 
     def _remove_now(self, numbers: Sequence[int]) -> None:
@@ -169,6 +170,7 @@ class FacetFiles:
             await self._in_thread(lambda: prepare_import(copy, prepared, meta))
             # The file is installed after its entry, so that no other facet takes its number.
             await self._in_thread(self.index.save)
+            self._parts.cuts.installed(key.address)
             await self._in_thread(lambda: install(prepared, path))
             await self._parts.catalog.add_object(key, created_ms=self._now_ms())
         finally:

@@ -145,7 +145,7 @@ class Host:
             committer=Committer(loop, self._executor, options.clock),
             checkpointer=checkpointer,
             evictor=self._evictor,
-            cuts=Cuts(loop, checkpointer),
+            cuts=Cuts(loop, checkpointer, options.persist / "cuts"),
             facets=Facets.of_root,
             catalog=catalog,
             alarms=alarms,

@@ -121,12 +121,12 @@ class Upkeep:
         if copied is None:
             return None
         size = copied.size_bytes
-        for file in await asyncio.to_thread(facet_files, path):
-            facet = number_of(file)
+        files = await asyncio.to_thread(facet_files, path)
+        for facet in sorted({*map(number_of, files), *cuts.kept_facets(number, address)}):
             found = await cuts.copy(
                 number,
                 (address[0], f"{address[1]}.{facet}"),
-                path=file,
+                path=facet_path(path, facet),
                 target=facet_path(target, facet),
             )
             size += 0 if found is None else found.size_bytes

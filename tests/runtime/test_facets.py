@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from host_bench import Bench
 
 from dohost.errors import DohostError, JsException, StorageFailure
-from dohost.runtime import facet_files
+from dohost.runtime import cuts, facet_files
 from dohost.runtime.inspection import Inspector
 from dohost.runtime.upkeep import Upkeep
 from dohost.storage.facet_index import FacetIndex, index_path
@@ -260,6 +261,37 @@ async def test_a_backup_has_facets_as_they_were_at_its_moment(
     await upkeep.import_file(other, tmp_path / "saved.sqlite", replaces=False)
     stub = bench.stub("other", class_name="Root")
     assert await stub.call(["a"], "value") == 1
+    assert await stub.call(["new"], "value") is None
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+async def test_a_backup_has_facets_that_were_deleted_or_copied_over_since(
+    root, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool
+) -> None:
+    if not can_link:
+        monkeypatch.setattr(cuts.os, "link", Mock(side_effect=OSError("no links here")))
+    for path in (["a"], ["a", "deep"], ["b"], ["c"]):
+        await root.call(path, "increment")
+    upkeep = Upkeep(bench.host)
+    backup = await upkeep.begin_backup(["app-Root"])
+    await root.call(["c"], "increment")
+    for name in ("a", "b"):
+        await root.do("delete", name)
+    await root.call(["b"], "value")
+    for _ in range(7):
+        await root.call(["b"], "increment")
+    await root.do("clone", "b", "c")
+    await root.do("clone", "b", "new")
+    assert [await root.call([name], "value") for name in ("a", "b", "c", "new")] == [None, 7, 7, 7]
+    (item,) = backup.items
+    await upkeep.copy_backup(backup.number, item, tmp_path / "saved.sqlite")
+    upkeep.end_backup(backup.number)
+    assert not [*bench.root.glob("data/cuts/*")]
+    other = Inspector(bench.host.options.persist, []).key("app-Root", "other")
+    await upkeep.import_file(other, tmp_path / "saved.sqlite", replaces=False)
+    stub = bench.stub("other", class_name="Root")
+    assert [await stub.call([name], "value") for name in ("a", "b", "c")] == [1, 1, 1]
+    assert await stub.call(["a", "deep"], "value") == 1
     assert await stub.call(["new"], "value") is None
 
 
