@@ -54,9 +54,9 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where to listen and what to accept.
 
     `port` 0 takes a free one. `trusted_proxies`: addresses or CIDR blocks whose `forwarding` field is
-    believed. `local_names`: host names, beside loopback ones, under which `/cdn-cgi/` answers.
-    `dev`: show what failed to the client. `tests_scheduled`: `/__scheduled` runs the `scheduled` handler.
-    `tls`: serve https.
+    believed. `local_names`: host names, beside loopback ones and `ip`,
+    under which `/cdn-cgi/` answers. `dev`: show what failed to the client. `tests_scheduled`:
+    `/__scheduled` runs the `scheduled` handler. `tls`: serve https.
     """
 
     ip: str = "127.0.0.1"
@@ -111,7 +111,9 @@ class Server:
         self._on_request = on_request
         self._error_page = error_page
         self._local = (
-            LocalGuard(local_api, options.local_names, is_dev=options.dev) if local_api else None
+            LocalGuard(local_api, (options.ip, *options.local_names), is_dev=options.dev)
+            if local_api
+            else None
         )
         self._reader = RequestReader(options.limits, forwarding=options.forwarding)
         self._trusted = parse_networks(options.trusted_proxies)
@@ -189,7 +191,8 @@ class Server:
             return send_problem(exchange, request)
         try:
             if exchange.connection.listener.is_draining or self._is_own(request.url):
-                response = await self._own_answer(request) or await self._host_fetch(request)
+                own = await self._own_answer(request, exchange.connection.local_port)
+                response = own or await self._host_fetch(request)
             else:
                 response = await self._host_fetch(request)
             exchange.status = response.status
@@ -207,14 +210,14 @@ class Server:
             self._options.tests_scheduled and TEST_SCHEDULED_PATH in url
         )
 
-    async def _own_answer(self, request: Request) -> Response | None:
+    async def _own_answer(self, request: Request, port: int | None) -> Response | None:
         path = urlsplit(request.url).path
         if path == READY_PATH and self._is_draining:
             headers = {"content-type": "application/json", "cache-control": "no-store"}
             return Response('{"status": "draining"}', status=503, headers=headers)
         is_test = self._options.tests_scheduled and path == TEST_SCHEDULED_PATH
         if (is_test or path.startswith(GUARDED_PREFIX)) and self._local is not None:
-            return await self._local.answer(request)
+            return await self._local.answer(request, port=port)
         return None
 
     @property

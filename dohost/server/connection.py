@@ -124,6 +124,13 @@ class Connection(EagerConnection):
         self._lingering: asyncio.Transport | None = None
         self._lingers_until_s = 0.0
 
+    @property
+    def local_port(self) -> int | None:
+        """The port that the client is connected to; None for a socket that has none."""
+        transport = self.transport
+        address = None if transport is None else transport.get_extra_info("sockname")
+        return address[1] if isinstance(address, tuple) else None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         listener = self.listener
         peer = transport.get_extra_info("peername")

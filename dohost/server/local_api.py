@@ -3,7 +3,7 @@ wrangler's addresses that run the `scheduled` handler by hand.
 
 Any web page can make a browser send requests to a loopback address, and a name that resolves to one (DNS
 rebinding) makes them same-origin. So everything under `/cdn-cgi/` checks whom the client meant to talk to
-(Host) and who makes it talk (Origin, Sec-Fetch-Site); and a call must be a JSON POST with this run's
+(Host, with the port that it reached) and who makes it talk (Origin, Sec-Fetch-Site); and a call must be a JSON POST with this run's
 secret in a header of its own, which a form or an image can't send. Refusals are all 403 and say no more.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from typing import Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import msgspec
 from workers.request import Request
@@ -29,6 +29,7 @@ TEST_SCHEDULED_PATH = "/__scheduled"
 TOKEN_FIELD = "x-dohost-token"
 _LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _OWN_SITES = frozenset(("same-origin", "none"))
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class UnknownCall(CallerError):
@@ -60,19 +61,20 @@ class LocalApi(Protocol):
 
 
 class LocalGuard:
-    """Lets in what may come in, and answers API calls."""
+    """Lets in what may come in, and answers API calls; `names` are hosts beside the loopback ones."""
 
     def __init__(self, api: LocalApi, names: tuple[str, ...], *, is_dev: bool) -> None:
         self._api = api
         self._is_dev = is_dev
         self._names = _LOOPBACK_NAMES | {name.lower() for name in names}
 
-    async def answer(self, request: Request) -> Response | None:
+    async def answer(self, request: Request, *, port: int | None) -> Response | None:
         """Return the answer to a request under `/cdn-cgi/`; None if it is the program's to answer.
 
+        `port` is the one that the client is connected to; None for a connection that has none.
         Raises: what the API's call raises beside CallerError.
         """
-        refusal = self._refusal(request)
+        refusal = self._refusal(request, port)
         if refusal is not None:
             return refusal
         path = urlsplit(request.url).path
@@ -113,9 +115,9 @@ class LocalGuard:
             return Response.from_json(msgspec.to_builtins(end), status=status)
         return Response(end.outcome, status=status)
 
-    def _refusal(self, request: Request) -> Response | None:
+    def _refusal(self, request: Request, port: int | None) -> Response | None:
         url = urlsplit(request.url)
-        if (url.hostname or "") not in self._names:
+        if (url.hostname or "") not in self._names or port not in (None, _port_of(url)):
             return Response("Invalid Host header", status=403)
         origin = request.headers.get("origin")
         if origin is not None and origin.lower() != f"{url.scheme}://{url.netloc.lower()}":
@@ -134,3 +136,11 @@ class LocalGuard:
     def _has_token(self, request: Request) -> bool:
         given = (request.headers.get(TOKEN_FIELD) or "").encode()
         return hmac.compare_digest(given, self._api.token.encode())
+
+
+def _port_of(url: SplitResult) -> int:
+    """Return the port that a URL names or means; 0 for one that is no port."""
+    try:
+        return url.port or _DEFAULT_PORTS[url.scheme]
+    except ValueError:
+        return 0

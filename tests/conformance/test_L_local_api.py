@@ -27,16 +27,17 @@ async def server(bench: Bench) -> AsyncIterator[Loopback]:
         yield loopback
 
 
-def get(target: str, host: str = "localhost") -> bytes:
+def get(target: str, host: str) -> bytes:
     return f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
 
 
 async def test_L9_scheduled_by_hand(server: Loopback) -> None:
-    plain = await server.send(get("/cdn-cgi/handler/scheduled"))
+    host = f"localhost:{server.port}"
+    plain = await server.send(get("/cdn-cgi/handler/scheduled", host))
     assert (plain.status, plain.body) == (200, b"ok")
-    json = await server.send(get("/cdn-cgi/local/scheduled?format=json"))
+    json = await server.send(get("/cdn-cgi/local/scheduled?format=json", host))
     assert (json.status, json.body) == (200, b'{"outcome": "ok", "noRetry": false}')
-    failed = await server.send(get("/cdn-cgi/handler/scheduled?cron=fail"))
+    failed = await server.send(get("/cdn-cgi/handler/scheduled?cron=fail", host))
     assert (failed.status, failed.body) == (500, b"exception")
 
 
