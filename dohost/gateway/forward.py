@@ -104,6 +104,8 @@ async def forward(
             method=exchange.method,
             headers=headers,
             body=body,
+            # A redirect is the client's to follow, by its own limits and under its own name.
+            redirect="manual",
         )
         started = dispatcher.begin(
             target,

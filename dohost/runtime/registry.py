@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -31,6 +32,7 @@ from dohost.errors import (
 from dohost.gates import Batch
 from dohost.objects.id import DurableObjectId, IdFactory
 from dohost.objects.namespace import DurableObjectNamespace
+from dohost.objects.redirects import Trail
 from dohost.objects.rpc import Method, Reply, method_table, refuse_method, to_remote_error
 from dohost.objects.state import DurableObjectState
 from dohost.objects.stub import DurableObjectStub
@@ -38,6 +40,7 @@ from dohost.runtime.actor import CLOSED_FOR_UPDATE, CODE_UPDATED, Actor
 from dohost.runtime.aftermath import Aftermaths
 from dohost.runtime.calls import FetchCall, LendingCall, RpcCall
 from dohost.runtime.catalog import ObjectKey
+from dohost.runtime.following import FollowingReply
 from dohost.runtime.handlers import Handler, handler_of
 from dohost.runtime.hibernation import Hibernation
 from dohost.runtime.moved_streams import moved_from_here
@@ -330,11 +333,22 @@ class ObjectClass:
 
     def fetch(self, stub: DurableObjectStub, request: Request) -> Awaitable[Response]:
         """Start a fetch on the object of `stub` now."""
-        reply = Reply(loop=self._loop)
         if current_owner.get() is not None:
             request.gate_body(moved_from_here)
+        reply = Reply(loop=self._loop)
+        if request.redirect == "follow":
+            try:
+                trail = Trail(request)
+            except OSError as error:
+                reply.reject(error)
+                return reply  # type: ignore[return-value] # as below
+            request = trail.request()
+            reply = FollowingReply(trail, partial(self._fetch_again, stub), loop=self._loop)
         self._send(stub, FetchCall(reply, request))
         return reply  # type: ignore[return-value] # FetchCall lets only a Response through
+
+    def _fetch_again(self, stub: DurableObjectStub, reply: Reply, request: Request) -> None:
+        self._enter(stub, FetchCall(reply, request))
 
     def _send(self, stub: DurableObjectStub, call: RpcCall | FetchCall) -> None:
         """Let `call` go when every confirmed write of the calling object is durable: now, if it is."""

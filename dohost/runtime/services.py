@@ -14,6 +14,7 @@ from workers import DurableObject, Request, Response, WorkerEntrypoint
 from workers.values import clone
 
 from dohost.errors import JsException, JsTypeError
+from dohost.objects.redirects import Trail
 from dohost.objects.rpc import Reply
 from dohost.objects.stub import Fetcher
 from dohost.runtime.facet_class import FacetClass, LoopbackNamespace
@@ -89,9 +90,18 @@ class ServiceStub(Fetcher):
         self, generation: Generation, request: Request, left: asyncio.Future[None]
     ) -> Response:
         await left
+        if request.redirect != "follow":
+            return await self._ask(generation, request)
+        trail = Trail(request)
+        while True:
+            response = await self._ask(generation, trail.request())
+            if not trail.follow(response):
+                return response
+
+    def _ask(self, generation: Generation, request: Request) -> Awaitable[Response]:
         if self._has_front:
-            return await generation.front(request, props=self._props)
-        return await generation.fetch(request, entrypoint=self._entrypoint, props=self._props)
+            return generation.front(request, props=self._props)
+        return generation.fetch(request, entrypoint=self._entrypoint, props=self._props)
 
     async def _absent(self, left: asyncio.Future[None]) -> Response:
         await left

@@ -77,6 +77,7 @@ class Raw(Service):
 
     async def fetch(self, request: Request) -> Response:
         told = {"url": request.url, "headers": dict(request.headers.items())}
+        told["redirect"] = request.redirect
         return Response.json({**told, "body": await request.text()})
 
 

@@ -288,3 +288,8 @@ async def test_which_headers_pass_is_decided_anew_where_connection_names_others(
         headers = {"Connection": named, "X-Hop": "1"}
         reply = await gateway.send("POST", "/raw/a", "hello", headers=headers)
         assert ("x-hop" in {name.lower() for name in reply.json["headers"]}) is passes
+
+
+async def test_a_redirect_of_a_service_is_left_to_the_client() -> None:
+    gateway = things_deployment()
+    assert (await gateway.send("GET", "/raw/old")).json["redirect"] == "manual"
