@@ -55,7 +55,7 @@ def examine(project: Project) -> Findings:
         return Findings(problems=error.problems, warnings=error.warnings)
     problems: list[str] = []
     warnings = list(loaded.warnings)
-    for root in dict.fromkeys(worker.main.parent for worker in loaded.workers):
+    for root in dict.fromkeys(each.main.parent for each in loaded.workers if each.main):
         problems += find_unportable(root, cwd=project.cwd)
     with tempfile.TemporaryDirectory(prefix="dohost-check-") as directory:
         persist = Path(directory)

@@ -59,7 +59,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
 def source_root(workers: tuple[WorkerConfig, ...]) -> Path:
     """Return the directory that holds every Worker's own source."""
-    return Path(os.path.commonpath([worker.main.parent for worker in workers]))
+    return Path(os.path.commonpath([worker.source_directory for worker in workers]))
 
 
 def project_options(command: Callable[..., object]) -> Callable[..., object]:

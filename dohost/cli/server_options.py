@@ -26,6 +26,7 @@ class ServerFlags(TypedDict):
     compatibility_flags: tuple[str, ...]
     variables: dict[str, str]
     env_files: tuple[Path, ...]
+    assets: Path | None
     ip: str | None
     port: int | None
     local_protocol: str | None
@@ -81,6 +82,12 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Read secrets from here instead of .dev.vars or .env; repeatable.",
+    ),
+    click.option(
+        "--assets",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Directory of static assets, instead of the configuration's.",
     ),
     click.option("--log-level", type=click.Choice(LOG_LEVELS), default="log", show_default=True),
     click.option(
@@ -143,6 +150,7 @@ def project_of(project: Project, script: Path | None, flags: ServerFlags) -> Pro
         env_files=flags["env_files"],
         name=flags["name"],
         main=None if script is None else project.cwd / script,
+        assets=None if flags["assets"] is None else project.cwd / flags["assets"],
         compatibility_date=flags["compatibility_date"],
         compatibility_flags=flags["compatibility_flags"],
     )

@@ -43,7 +43,7 @@ def run_types(project: Project) -> dict[Path, str]:
             async with running_host(HostOptions(persist=Path(directory))) as host:
                 await host.load(workers)
                 for generation in host.generations.values():
-                    path = generation.config.main.parent / f"{MODULE}.pyi"
+                    path = generation.config.source_directory / f"{MODULE}.pyi"
                     found[path] = env_types(generation, host.generations, module=MODULE)
             return 0
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from dohost.config.document import Document
 from dohost.config.lines import KeyPath
-from dohost.config.model import AssetsConfig
+from dohost.config.model import AssetsConfig, DurableObjectBinding
 from dohost.config.sections import Section
 from dohost.config.shape import Findings, shown
 
@@ -16,18 +17,20 @@ ROUTES_MAX = 100
 ROUTE_CHARACTERS_MAX = 100
 
 
-def read_assets(document: Document, section: Section, findings: Findings) -> AssetsConfig | None:
-    """Return the static assets; a directory that does not exist is a problem."""
+def read_assets(
+    document: Document, section: Section, findings: Findings, *, directory: Path | None = None
+) -> AssetsConfig | None:
+    """Return the static assets, in `directory` if that is given; one that is not there is a problem."""
     placed = section.get("assets")
+    if directory is not None and placed is None:
+        _check_directory(directory, directory, (), findings)
+        return AssetsConfig(directory=directory.resolve())
     if placed is None:
         return None
     table = msgspec.convert(placed.value, dict[str, object])
-    directory = (document.path.parent / str(table["directory"])).resolve()
-    if not directory.is_dir():
-        findings.problem(
-            (*placed.path, "directory"),
-            f'The directory of "assets" was not found: {shown(table["directory"])}.',
-        )
+    named = directory or Path(str(table["directory"]))
+    directory = (document.path.parent / named).resolve()
+    _check_directory(directory, named, (*placed.path, "directory"), findings)
     first = table.pop("run_worker_first", False)
     known = {key: table[key] for key in AssetsConfig.__struct_fields__ if key in table}
     known |= {"directory": directory}
@@ -46,6 +49,31 @@ def read_assets(document: Document, section: Section, findings: Findings) -> Ass
                 'Worker, and it can\'t reach the assets. Name them with "binding" in "assets".',
             )
     return msgspec.convert(known, AssetsConfig)
+
+
+def check_site(
+    section: Section, objects: Sequence[DurableObjectBinding], findings: Findings
+) -> None:
+    """Complain of settings that mean nothing where there is no code."""
+    table = section.plain("assets")
+    settings = table if isinstance(table, dict) else {}
+    for key in ("binding", "run_worker_first"):
+        if key in settings:
+            findings.problem(
+                ("assets", key),
+                f'"{key}" of "assets" needs a Worker: name its file with "main", or remove "{key}".',
+            )
+    own = [each.class_name for each in objects if each.script_name is None]
+    if own:
+        findings.problem(
+            ("durable_objects",),
+            f'The classes {", ".join(own)} need a Worker: name its file with "main".',
+        )
+
+
+def _check_directory(directory: Path, named: Path, where: KeyPath, findings: Findings) -> None:
+    if not directory.is_dir():
+        findings.problem(where, f'The directory of "assets" was not found: {shown(str(named))}.')
 
 
 def _check_routes(routes: Sequence[str], where: KeyPath, findings: Findings) -> None:

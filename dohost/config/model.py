@@ -171,11 +171,11 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `classes` maps each Durable Object class to its storage flavour, as the migrations (or `exports`)
     leave it; `migrations` is the ordered list itself. `vars` holds strings and JSON values; the names
     in `secret_names` came from a secrets file and are never shown. `cpu_ms`: how much processor time an event
-    may use.
+    may use. `main` is None for a site of static assets without code.
     """
 
     name: str
-    main: Path
+    main: Path | None
     config_path: Path
     compatibility_date: str | None = None
     compatibility_flags: frozenset[str] = frozenset()
@@ -201,6 +201,16 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     assets: AssetsConfig | None = None
     dev: DevConfig = DevConfig()
     unsupported: tuple[UnsupportedBinding, ...] = ()
+
+    @property
+    def source_directory(self) -> Path:
+        """Where the Worker's code is; of one without code, its configuration."""
+        return (self.main or self.config_path).parent
+
+    @property
+    def main_name(self) -> str:
+        """What messages call the main module."""
+        return "main" if self.main is None else self.main.name
 
     def has_flag(self, flag: str, *, since: str) -> bool:
         """Return whether a compatibility flag is on: by name, or by the configured date."""
@@ -229,14 +239,15 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says over the files.
 
-    `vars` beat every file. `env_files` replace the look-up of secrets files. `name`, `main`,
-    `compatibility_date` and `compatibility_flags` apply to the primary Worker only.
+    `vars` beat every file. `env_files` replace the look-up of secrets files. `name`, `main`, `assets` (their
+    directory), `compatibility_date` and `compatibility_flags` apply to the primary Worker only.
     """
 
     vars: Mapping[str, str] = {}
     env_files: tuple[Path, ...] = ()
     name: str | None = None
     main: Path | None = None
+    assets: Path | None = None
     compatibility_date: str | None = None
     compatibility_flags: tuple[str, ...] = ()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from dohost.config.assets import read_assets
+from dohost.config.assets import check_site, read_assets
 from dohost.config.bindings import (
     check_binding_names,
     read_durable_objects,
@@ -63,7 +63,9 @@ def build_worker(
 ) -> WorkerConfig | None:
     """Return the Worker, or None when something essential is missing (then there are problems)."""
     name = _worker_name(section, overrides, findings)
-    main = _main(document, section, overrides=overrides, findings=findings)
+    assets = read_assets(document, section, findings, directory=overrides.assets)
+    is_site = assets is not None and overrides.main is None and section.get("main") is None
+    main = None if is_site else _main(document, section, overrides=overrides, findings=findings)
     flags = frozenset([*_strings(section, "compatibility_flags"), *overrides.compatibility_flags])
     if main is not None and "python_workers" not in flags:
         findings.problem(
@@ -76,7 +78,9 @@ def build_worker(
     date = _compatibility_date(section, overrides, findings)
     variables = _vars(section, findings)
     check_binding_names(section, variables, findings)
-    if name is None or main is None:
+    if is_site:
+        check_site(section, objects, findings)
+    if name is None or (main is None and not is_site):
         return None
     producers, consumers = read_queues(section, findings)
     return WorkerConfig(
@@ -103,7 +107,7 @@ def build_worker(
         analytics_engine_datasets=msgspec.convert(
             section.plain("analytics_engine_datasets") or (), tuple[AnalyticsBinding, ...]
         ),
-        assets=read_assets(document, section, findings),
+        assets=assets,
         dev=_dev(section, findings),
         unsupported=read_unsupported(section),
     )
@@ -168,7 +172,9 @@ def _main(
     else:
         if "main" not in section.rejected:
             findings.problem(
-                (), 'Missing "main": name the file with your Worker, e.g. "main": "src/entry.py".'
+                (),
+                'Missing "main": name the file with your Worker, e.g. "main": "src/entry.py". '
+                'A site without code needs "assets".',
             )
         return None
     where = placed.path if placed and overrides.main is None else ()

@@ -40,7 +40,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 def watched_by(loaded: Loaded, *, data: Path) -> Watched:
     """Return what has to be watched for these Workers."""
     return Watched(
-        roots=frozenset(worker.main.parent for worker in loaded.workers),
+        roots=frozenset(worker.main.parent for worker in loaded.workers if worker.main),
         config_directories=frozenset(path.parent for path in loaded.files),
         files=frozenset(loaded.files),
         data=data.resolve(),

@@ -31,6 +31,7 @@ class AssetsFront:
         assert config.assets is not None, "made for workers with assets"
         self._assets = assets
         self._worker = worker
+        self._is_site = config.main is None
         self._is_worker_first = config.assets.is_worker_first
         self._asset_routes = _any_of(config.assets.asset_routes)
         self._worker_routes = _any_of(config.assets.worker_routes)
@@ -43,7 +44,7 @@ class AssetsFront:
         self, request: Request, *, props: Mapping[str, object] | None = None
     ) -> Awaitable[Response]:
         """Answer a request that came for the worker."""
-        if self._is_for_assets(request):
+        if self._is_site or self._is_for_assets(request):
             return self._assets.answer(request)
         return self._worker(request, props=props)
 

@@ -381,14 +381,13 @@ class Host:
         return generations
 
     def _prepare(self, generation: Generation, site: Site | None) -> list[str]:
-        missing = generation.missing_classes()
+        config, missing = generation.config, generation.missing_classes()
         if missing:
             return [
                 "Your Worker depends on the following Durable Objects, which are not exported in your "
                 f"entrypoint file: {', '.join(missing)}. You should export these objects from your "
-                f"entrypoint, {generation.config.main.name}.{generation.hint_for(missing)}"
+                f"entrypoint, {config.main_name}.{generation.hint_for(missing)}"
             ]
-        config = generation.config
         assets = None if site is None else self.resources.assets(site)
         env = build_env(
             config, self, clock=self.options.clock, resources=self.resources, assets=assets

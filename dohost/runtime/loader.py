@@ -52,12 +52,15 @@ class WorkerCode:
     """One generation of one worker's modules."""
 
     def __init__(
-        self, worker: str, main: Path, *, replaced: Mapping[str, ModuleType] | None = None
+        self, worker: str, main: Path | None, *, replaced: Mapping[str, ModuleType] | None = None
     ) -> None:
-        """Name the code; `replaced` holds modules that it gets instead of the process's own."""
+        """Name the code; `replaced` holds modules that it gets instead of the process's own.
+
+        `main` None: there is no code, and what is loaded is an empty module.
+        """
         self._prefix = _free_prefix(worker)
         self._replaced = replaced or {}
-        self._root = main.parent
+        self._roots = [] if main is None else [main.parent]
         self._main = main
         # Whether a file mentions `run_sync`: such code runs on stacks that can be put aside.
         self.waits_in_sync_code = False
@@ -70,6 +73,8 @@ class WorkerCode:
         package = ModuleType(self._prefix)
         package.__path__ = []
         sys.modules[self._prefix] = package
+        if self._main is None:
+            return package
         try:
             return self._module(self._main.stem, self._main)
         except BaseException as error:
@@ -119,8 +124,8 @@ class WorkerCode:
         return leaf if fromlist else found
 
     def _find(self, name: str) -> Path | None:
-        roots = [self._root] if name not in SHIM_NAMES else [self._root, SHIMS]
-        for root in roots:
+        shims = [SHIMS] if name in SHIM_NAMES else []
+        for root in (*self._roots, *shims):
             for path in (root / name / "__init__.py", root / f"{name}.py"):
                 if path.is_file():
                     return path

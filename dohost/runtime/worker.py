@@ -257,7 +257,7 @@ class Generation:
         if cls is None:
             raise HandlerMissing(
                 f"Worker {self.config.name!r} exports no entrypoint {name!r}. "
-                f"Define `class {name}(WorkerEntrypoint)` in {self.config.main.name}."
+                f"Define `class {name}(WorkerEntrypoint)` in {self.config.main_name}."
             )
         return cls
 

@@ -7,16 +7,19 @@ import io
 import json
 import signal
 from pathlib import Path
+from typing import Unpack
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
 from dohost.cli.dev_view import DevView
-from dohost.cli.project import Project
+from dohost.cli.project import Project, project_options
 from dohost.cli.serve import command
 from dohost.cli.serve_session import serve_until_stopped
-from dohost.cli.server_options import Serving
+from dohost.cli.server_options import ServerFlags, Serving, project_of, server_options
+from dohost.config import Overrides
 from dohost.runtime.host import LoadFailed
 from dohost.runtime.lock import holder
 
@@ -98,3 +101,29 @@ def test_a_proxy_that_is_no_address_is_a_usage_error() -> None:
     result = CliRunner().invoke(command, ["--trusted-proxy", "nowhere"])
     assert result.exit_code == 2
     assert "nowhere" in result.output
+
+
+async def test_a_flag_serves_a_directory_without_code(tmp_path: Path) -> None:
+    files = tmp_path / "public"
+    files.mkdir()
+    (files / "index.html").write_text("home")
+    (tmp_path / "wrangler.json").write_text(json.dumps({"name": "site"}))
+    project = Project(cwd=tmp_path, overrides=Overrides(assets=files))
+    view = Waiting()
+    task = asyncio.create_task(serve_until_stopped(project, SERVING, trusted_proxies=(), view=view))
+    assert await get(await view.url, "/") == (200, "home")
+    signal.raise_signal(signal.SIGTERM)
+    assert await task == 0
+
+
+def test_the_directory_of_a_flag_is_seen_from_where_the_command_is_run(tmp_path: Path) -> None:
+    seen: list[Project] = []
+
+    @click.command()
+    @server_options
+    @project_options
+    def probe(script: Path | None, *, project: Project, **flags: Unpack[ServerFlags]) -> None:
+        seen.append(project_of(project, script, flags))
+
+    assert CliRunner().invoke(probe, ["--assets", "public"]).exit_code == 0
+    assert seen[0].overrides.assets == Path.cwd() / "public"
