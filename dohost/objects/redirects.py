@@ -54,11 +54,12 @@ class Trail:
         place = _place(location, before)
         if len(self._urls) > REDIRECTS_MAX:
             raise JsTypeError(f"Too many redirects.{', '.join(self._urls)}")
+        if isinstance(self._body, ReadableStream) and response.status != 303:
+            # Also where the method becomes GET: only 303 says that the body has done its work.
+            raise JsTypeError(_ONE_TIME_BODY)
         if _becomes_get(response.status, self._method):
             self._method, self._body = "GET", None
             self._drop("content-length")
-        elif isinstance(self._body, ReadableStream):
-            raise JsTypeError(_ONE_TIME_BODY)
         if (place.scheme, place.authority) != (before.scheme, before.authority):
             # Credentials for one origin are not another's business.
             self._drop("authorization")

@@ -19,7 +19,7 @@ from weakref import WeakSet
 import aiohttp
 from workers.headers import Headers
 from workers.request import Request
-from workers.response import REDIRECT_STATUSES, Response
+from workers.response import Response
 from workers.streams import ReadableStream
 from yarl import URL
 
@@ -56,7 +56,7 @@ class Outbound:
     def fetch(self, request: Request) -> asyncio.Task[Response]:
         """Start sending `request`; await the response, whose body streams.
 
-        Raises: OSError for what can't be reached, too many redirects (20), or redirects in mode "error".
+        Raises: OSError for what can't be reached, or too many redirects (20).
         """
         task = _task(self._fetch(request))
         self._running.add(task)
@@ -95,11 +95,6 @@ class Outbound:
             )
         except (aiohttp.ClientError, ValueError) as error:
             raise OSError(f"fetch({request.url!r}) failed: {error}") from error
-        if request.redirect == "error" and received.status in REDIRECT_STATUSES:
-            received.close()
-            raise OSError(
-                f"fetch({request.url!r}) was redirected, and its redirect mode is 'error'"
-            )
         self._unread.add(received)
         return _response_of(received, has_body=request.method != "HEAD")
 

@@ -114,8 +114,6 @@ class Assets:
                 return response
             if request.redirect == "manual":
                 return response
-            if request.redirect == "error":
-                break
             target = parse(location, request.url).href
             request = Request(target, method=_method_after(response.status, request.method))
         raise JsTypeError(f"fetch({url!r}) of the assets was redirected, and may not be.")

@@ -138,8 +138,9 @@ async def test_the_method_and_the_body_go_by_the_standard(
 async def test_a_body_that_is_a_stream_is_not_sent_twice(ask: Asking) -> None:
     told = await ask.arrived("/303/1", method="POST", stream=True)
     assert (told["method"], told["body"]) == ("GET", "")
-    with pytest.raises(Exception, match="A request with a one-time-use body"):
-        await ask("/307/1", method="POST", stream=True)
+    for path in ("/307/1", "/302/1"):
+        with pytest.raises(Exception, match="A request with a one-time-use body"):
+            await ask(path, method="POST", stream=True)
 
 
 @TARGETS

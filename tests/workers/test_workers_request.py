@@ -206,8 +206,9 @@ def test_the_other_properties_have_their_defaults() -> None:
     assert not request.keepalive
     assert not request.is_history_navigation
     assert request.js_object is request
-    with pytest.raises(JsTypeError, match="Invalid redirect value"):
-        Request("http://x/", redirect="sometimes")
+    for mode in ("sometimes", "error"):
+        with pytest.raises(JsTypeError, match="Invalid redirect value"):
+            Request("http://x/", redirect=mode)
 
 
 class TestHeaders:

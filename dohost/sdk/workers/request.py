@@ -27,7 +27,7 @@ _METHODS: Mapping[str, HTTPMethod] = {method.value: method for method in HTTPMet
 # The methods that the Fetch standard writes in capitals whatever the caller wrote.
 _NORMALIZED = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"})
 _BODILESS = frozenset({"GET", "HEAD"})
-_REDIRECTS = frozenset({"follow", "error", "manual"})
+_REDIRECTS = frozenset({"follow", "manual"})
 _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 # Whoever sent a request follows redirects itself: passing it on must not.
 _ARRIVED: FetchKwargs = {"redirect": "manual"}
@@ -152,7 +152,7 @@ class Request(BodyMixin):
 
     @property
     def redirect(self) -> str:
-        """What `fetch` does with a redirect: "follow", "error" or "manual"."""
+        """What `fetch` does with a redirect: "follow" or "manual"."""
         return self._options.get("redirect", "follow")
 
     @property
@@ -225,6 +225,7 @@ def _checked(options: FetchKwargs) -> FetchKwargs:
     redirect = options.get("redirect", "follow")
     if redirect not in _REDIRECTS:
         raise JsTypeError(
-            f"Invalid redirect value, must be one of follow, error or manual: {redirect}"
+            'Invalid redirect value, must be one of "follow" or "manual" ("error" won\'t be implemented '
+            'since it does not make sense at the edge; use "manual" and check the response status code).'
         )
     return options
