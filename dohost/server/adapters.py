@@ -64,6 +64,9 @@ def refusal_of(message: RawRequestMessage, connection: Connection) -> Problem | 
             return Problem(status=400, detail="HTTP/1.0 has no transfer codings.")
         if message.headers["Transfer-Encoding"].strip().lower() != "chunked":
             return Problem(status=501, detail="Only the chunked transfer coding is supported.")
+    elif "Transfer-Encoding" in message.headers:
+        # The parser takes an empty one for none; others on the way may not.
+        return Problem(status=400, detail="The Transfer-Encoding field is malformed.")
     if message.method in _FORBIDDEN_METHODS:
         return Problem(
             status=405, detail="This method is not served.", fields=(("Allow", _ALLOWED),)

@@ -8,13 +8,16 @@ no single meaning is refused: control characters, fragments, an authority that c
 from __future__ import annotations
 
 import re
+from ipaddress import AddressValueError, IPv6Address
 
 import msgspec
 
-# reg-name, IPv4 and bracketed IPv6 with an optional port (RFC 3986 §3.2.2), without userinfo.
-_is_authority = re.compile(
-    r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)(?::[0-9]{0,5})?"
+# reg-name, IPv4 and bracketed IPv6 with an optional port (RFC 3986 §3.2.2), without userinfo. A URL's
+# host has no percent-encoding left (WHATWG), so one that has some can't become a URL.
+_split_authority = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]+)\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?::([0-9]{0,5}))?"
 ).fullmatch
+_PORT_MAX = 65_535
 _split_absolute = re.compile(r"(?i)(https?)://([^/?#]*)(.*)", re.DOTALL).fullmatch
 
 
@@ -26,7 +29,21 @@ class BadTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_authority(host: str) -> bool:
     """Tell whether `host` is a plain host with an optional port."""
-    return len(host) <= 255 and _is_authority(host) is not None
+    matched = _split_authority(host) if len(host) <= 255 else None
+    if matched is None:
+        return False
+    address, port = matched.groups()
+    if port and int(port) > _PORT_MAX:
+        return False
+    return address is None or _is_ipv6(address)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 def url_of(target: str, *, scheme: str, host: str) -> str | BadTarget:

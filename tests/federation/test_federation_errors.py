@@ -112,6 +112,9 @@ LIMITS = GraphQLLimits(
 )
 REFUSALS = [
     ("GRAPHQL_PARSE_FAILED", "{"),
+    ("GRAPHQL_PARSE_FAILED", "{}"),
+    ("GRAPHQL_PARSE_FAILED", "{ t {} }"),
+    ("GRAPHQL_PARSE_FAILED", "{ ...F } fragment F on Query {}"),
     ("GRAPHQL_VALIDATION_FAILED", "{ nope }"),
     ("GRAPHQL_VALIDATION_FAILED", "{ ...F } fragment F on Query { ...F }"),
     ("OPERATION_RESOLUTION_FAILURE", "query A { q } query B { q }"),

@@ -101,3 +101,79 @@ def test_introspection_that_is_not_allowed_is_refused_and_typename_is(fed2: str)
     assert composed.plan("{ __typename }").fetch_count == 0
     with pytest.raises(RequestRefused, match="introspection"):
         composed.plan("{ __schema { queryType { name } } }")
+
+
+NESTED = {
+    "a": "type Query { a: Int } type Mutation { do: Payload } type Payload { ok: Boolean query: Query again: [Query] }",
+    "b": "type Query { b(n: Int): Int nope: Int! @shareable }",
+}
+
+
+def nested(world, fed2: str):
+    def refuse() -> None:
+        raise ValueError("not today")
+
+    payload = {"ok": True, "query": {"a": 1}, "again": [{"a": 1}, None, {"a": 1}]}
+    return world({
+        "a": (fed2 + NESTED["a"], {"Query.a": lambda: 1, "Mutation.do": lambda: payload}),
+        "b": (fed2 + NESTED["b"], {"Query.b": lambda n: n, "Query.nope": refuse}),
+    })  # fmt: skip
+
+
+async def test_a_query_below_a_mutation_reaches_every_subgraph(world, fed2: str) -> None:
+    cut = nested(world, fed2)
+    data = await cut.data(
+        "mutation($n: Int) { do { ok query { a x: b(n: $n) } again { b(n: 2) y: b(n: 3) } } }",
+        {"n": 5},
+    )
+    assert data == {
+        "do": {
+            "ok": True,
+            "query": {"a": 1, "x": 5},
+            "again": [{"b": 2, "y": 3}, None, {"b": 2, "y": 3}],
+        }
+    }
+    assert [(service, call.kind) for service, call in cut.calls] == [
+        ("a", "mutation"),
+        ("b", "query"),
+        ("b", "query"),
+    ]
+
+
+async def test_a_query_below_a_mutation_is_not_asked_for_where_it_is_null(world, fed2: str) -> None:
+    cut = world({
+        "a": (fed2 + NESTED["a"], {"Mutation.do": lambda: {"ok": False, "query": None}}),
+        "b": (fed2 + NESTED["b"], {}),
+    })  # fmt: skip
+    assert await cut.data("mutation { do { query { b(n: 1) } } }") == {"do": {"query": None}}
+    assert cut.services == ["a"]
+
+
+async def test_an_error_below_a_query_below_a_mutation_has_the_path_of_the_client(
+    world, fed2: str
+) -> None:
+    body = await nested(world, fed2).body("mutation { do { ok again { nope } } }")
+    assert body["data"] == {"do": {"ok": True, "again": [None, None, None]}}
+    assert [error["path"] for error in body["errors"]] == [
+        ["do", "again", 0, "nope"],
+        ["do", "again", 2, "nope"],
+    ]
+
+
+async def test_a_null_that_was_taken_deep_inside_is_told_with_its_whole_path(
+    world, fed2: str
+) -> None:
+    shelf = {"box": {"name": None}, "boxes": [{"name": "x"}, {"name": None}], "grid": [[1], [None]]}
+    cut = world({
+        "a": (fed2 + "type Query { shelves: [Shelf] } type Shelf { box: Box boxes: [Box] grid: [[Int!]] } type Box { name: String! }", {"Query.shelves": list}),
+    })  # fmt: skip
+    cut.down["a"] = SubgraphReply(data={"shelves": [None, shelf]}, errors=[])
+    body = await cut.body("{ shelves { box { name } boxes { name } grid } }")
+    assert body["data"] == {
+        "shelves": [None, {"box": None, "boxes": [{"name": "x"}, None], "grid": [[1], None]}]
+    }
+    assert [error["path"] for error in body["errors"]] == [
+        ["shelves", 1, "box", "name"],
+        ["shelves", 1, "boxes", 1, "name"],
+        ["shelves", 1, "grid", 1, 0],
+    ]

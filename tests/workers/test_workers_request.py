@@ -261,3 +261,14 @@ class TestHeaders:
         assert first == second == first.copy()
         second.set("a", "2")
         assert first != second
+
+
+async def test_a_get_that_arrived_with_a_body_can_be_copied_but_not_made() -> None:
+    def arrived() -> Request:
+        return Request.from_host("GET", "http://x/", ((b"a", b"b"),), b"text")
+
+    assert await Request(arrived(), headers={"c": "d"}).text() == "text"
+    post = Request("http://x/", method="POST", body="text")
+    for made in (lambda: Request(arrived(), body="x"), lambda: Request(post, method="GET")):
+        with pytest.raises(JsTypeError, match="GET or HEAD"):
+            made()

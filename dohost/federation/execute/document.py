@@ -131,6 +131,10 @@ class _Measure:
     def _selection(self, selection: SelectionSetNode, *, depth: int) -> int:
         if depth > self._limits.depth_max:
             raise refuse("DEPTH_LIMIT_EXCEEDED", f"deeper than {self._limits.depth_max} levels")
+        if not selection.selections:
+            # graphql-core's grammar takes `{}`; the specification's does not.
+            error = GraphQLError("Syntax Error: A selection is empty.", selection)
+            raise RequestRefused([error_object(error, "GRAPHQL_PARSE_FAILED")])
         fields = 0
         for node in selection.selections:
             self._count(node)

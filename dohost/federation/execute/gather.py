@@ -44,6 +44,12 @@ def gather(data: JsonObject, targets: Sequence[EntityTarget]) -> Gathered:
     return Gathered(representations=representations, objects=objects)
 
 
+def reached(data: JsonObject, path: tuple[PathStep, ...]) -> Gathered:
+    """Return the objects at a place that all wait for one answer, the root's; nothing stands for them."""
+    objects = [(found, 0) for found in _objects(data, path, 0)]
+    return Gathered(representations=[], objects=objects)
+
+
 def _objects(value: object, path: tuple[PathStep, ...], at: int) -> Iterator[JsonObject]:
     if isinstance(value, list):
         for item in value:

@@ -17,7 +17,7 @@ Complete = Callable[[object], object]
 
 
 class NullInNonNull(Exception):
-    """A null stands where the schema forbids it; `path` grows outward while it propagates."""
+    """A null stands where the schema forbids it; `path` grows outward, also when it has been taken."""
 
     def __init__(self, field: str) -> None:
         super().__init__(f"Cannot return null for non-nullable field {field}.")
@@ -87,18 +87,30 @@ class Projection:
     def _guarded(self, complete: Complete, field: NormalField) -> Complete:
         """Take nulls that propagate up to here if the field may be null, or pass them on."""
         nullable, key = not field.type.endswith("!"), field.response_key
+        is_deep = field.selection is not None or "[" in field.type
 
         def guarded(value: object) -> object:
+            taken = len(self._nulls) if is_deep else 0
             try:
-                return complete(value)
+                done = complete(value)
+                if is_deep and len(self._nulls) > taken:
+                    self._grow(taken, key)
+                return done
             except NullInNonNull as null:
                 null.path.append(key)
+                if is_deep:
+                    self._grow(taken, key)
                 if not nullable:
                     raise
                 self._nulls.append(null)
                 return None
 
         return guarded
+
+    def _grow(self, start: int, step: str | int) -> None:
+        """Lead the nulls that were taken since `start` one step further out."""
+        for null in self._nulls[start:]:
+            null.path.append(step)
 
     def _typed(self, type_text: str, inner: Complete, label: str) -> Complete:
         if type_text.endswith("!"):
@@ -123,10 +135,14 @@ class Projection:
                 return None
             out: list[object] = []
             for index, item in enumerate(value):
+                taken = len(self._nulls)
                 try:
                     out.append(complete(item))
+                    if len(self._nulls) > taken:
+                        self._grow(taken, index)
                 except NullInNonNull as null:
                     null.path.append(index)
+                    self._grow(taken, index)
                     if not nullable:
                         raise
                     self._nulls.append(null)

@@ -18,7 +18,7 @@ from dohost.federation.contract import (
     SubgraphOperation,
     SubgraphReply,
 )
-from dohost.federation.execute.gather import Gathered, ResponsePath, gather, locate
+from dohost.federation.execute.gather import Gathered, ResponsePath, gather, locate, reached
 from dohost.federation.execute.merge import merge_into, rename
 from dohost.federation.plan.arguments import argument_values
 from dohost.federation.plan.plan import Fetch, Plan
@@ -39,8 +39,8 @@ async def run_plan(
     for wave in plan.waves:
         started: list[tuple[Fetch, Gathered | None, Awaitable[SubgraphReply]]] = []
         for fetch in wave:
-            gathered = gather(response.data, fetch.targets) if fetch.targets else None
-            if gathered is not None and not gathered.representations:
+            gathered = _gathered(response.data, fetch)
+            if gathered is not None and not gathered.objects:
                 continue
             operation = _operation(fetch, gathered, variables)
             started.append(
@@ -51,6 +51,13 @@ async def run_plan(
     return response
 
 
+def _gathered(data: JsonObject, fetch: Fetch) -> Gathered | None:
+    """Return who waits for a fetch; None stands for the root itself."""
+    if fetch.targets:
+        return gather(data, fetch.targets)
+    return reached(data, fetch.at) if fetch.at else None
+
+
 def _operation(
     fetch: Fetch, gathered: Gathered | None, variables: Mapping[str, object]
 ) -> SubgraphOperation:
@@ -58,7 +65,7 @@ def _operation(
         text=fetch.text,
         kind=fetch.kind,
         variables={name: variables[name] for name in fetch.variables if name in variables},
-        representations=None if gathered is None else gathered.representations,
+        representations=gathered.representations if gathered and fetch.targets else None,
         root_fields=tuple(
             RootField(
                 response_key=root.response_key,
@@ -81,6 +88,9 @@ def _take(
         for error in reply.errors:
             response.errors.append(_placed(error, fetch, error.get("path")))
         return
+    if not fetch.targets:
+        _take_root(response, fetch, gathered, reply)
+        return
     entities = data.get("_entities") if data is not None else None
     errors = list(reply.errors)
     if entities is not None and (
@@ -98,6 +108,21 @@ def _take(
             entity = entities[slot]
             if isinstance(entity, dict):
                 merge_into(target, entity)
+
+
+def _take_root(response: Response, fetch: Fetch, gathered: Gathered, reply: SubgraphReply) -> None:
+    """Give the answer of a subgraph's root fields to every object of type Query that asked for them."""
+    wanted: dict[int, list[ResponsePath]] = {id(target): [] for target, _ in gathered.objects}
+    locate(response.data, wanted)
+    for error in reply.errors:
+        path = error.get("path")
+        inside = list(path) if isinstance(path, list | tuple) else []
+        for places in wanted.values():
+            response.errors.extend(_placed(error, fetch, [*place, *inside]) for place in places)
+    if reply.data is not None:
+        rename(reply.data, fetch.renames)
+        for target, _ in gathered.objects:
+            merge_into(target, reply.data)
 
 
 def _placed(error: GraphQLError, fetch: Fetch, path: object) -> GraphQLError:

@@ -57,7 +57,7 @@ class Selected:
 
 
 class FetchNode:
-    """A fetch under construction. `inputs` is None for a fetch of root fields."""
+    """A fetch under construction. `inputs` is None for a fetch of root fields, which can be at any `path`."""
 
     __slots__ = (
         "graph",
@@ -129,7 +129,8 @@ class FetchGraph:
         fetch = FetchNode(move.target.graph, path=parent.path, selection=Selected(move.target.type))
         fetch.representation_type = move.representation_type
         fetch.key_names = {node.name for node in move.key if isinstance(node, SetField)}
-        fetch.inputs = inputs_of((*move.key, *move.requires), path.position)
+        if move.representation_type:
+            fetch.inputs = inputs_of((*move.key, *move.requires), path.position)
         fetch.parents = {parent.fetch, *(self._cursor(r).fetch for r in path.requirements)}
         self.fetches.append(fetch)
         return _Cursor(fetch, fetch.selection, parent.path)

@@ -15,6 +15,8 @@ from dohost.federation.sdl.field_set import FieldSet, SetField, SetFragment, par
 from dohost.federation.sdl.model import Kind, named_type
 from dohost.federation.supergraph import FieldJoin, Supergraph
 
+QUERY = "Query"
+
 
 class Node(msgspec.Struct, frozen=True, eq=False):
     """A type in a subgraph. `provided` are extra fields that are resolvable here; compare by identity."""
@@ -25,7 +27,10 @@ class Node(msgspec.Struct, frozen=True, eq=False):
 
 
 class EntityMove(msgspec.Struct, frozen=True, eq=False):
-    """A jump to another subgraph by key; `requires` are inputs beyond the key, for one field."""
+    """A jump to another subgraph by key; `requires` are inputs beyond the key, for one field.
+
+    `Query` needs no key, since every subgraph has its own: then `representation_type` is empty.
+    """
 
     target: Node
     key: FieldSet
@@ -117,6 +122,8 @@ class PlanGraph:
     def _moves_of(self, type_name: str) -> list[EntityMove]:
         type_ = self.supergraph.types[type_name]
         moves: list[EntityMove] = []
+        if type_name == QUERY:
+            return [EntityMove(self.node(graph, QUERY), (), "") for graph in type_.joins]
         if type_.kind is Kind.OBJECT:
             for graph, join in type_.joins.items():
                 target = self.node(graph, type_name)

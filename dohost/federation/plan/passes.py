@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -36,10 +37,23 @@ class Finisher:
     def wave(self, nodes: Sequence[FetchNode]) -> tuple[Fetch, ...]:
         """Return the requests of one wave."""
         groups: dict[object, list[_Printed]] = {}
-        for node in nodes:
+        for node in itertools.chain.from_iterable(map(self._apart, nodes)):
             printed = _Printer(self._supergraph, node.graph).print(node)
             groups.setdefault(self._group(printed, groups), []).append(printed)
         return tuple(self._fetch(group) for group in groups.values())
+
+    def _apart(self, node: FetchNode) -> Iterator[FetchNode]:
+        """Split root fields below the root where each has an object of its own to ask."""
+        if node.inputs is not None or not node.path:
+            yield node
+            return
+        if not self._supergraph.graphs[node.graph].root_fields_apart:
+            yield node
+            return
+        for key, field in node.selection.fields.items():
+            selection = Selected(node.selection.type)
+            selection.fields[key] = field
+            yield FetchNode(node.graph, path=node.path, selection=selection)
 
     def _group(self, printed: _Printed, groups: Mapping[object, list[_Printed]]) -> object:
         """Entities of different types, or of one type with one selection, share a request."""
@@ -82,10 +96,12 @@ class Finisher:
         declared = [f"${name}: {self._variable_types[name]}" for name in variables]
         if first.inputs is None:
             head = f"({', '.join(declared)})" if declared else ""
+            kind = "query" if first.path else self._kind
             return Fetch(
                 service=self._supergraph.graphs[first.graph].name,
-                kind=self._kind,
-                text=f"{self._kind}{head} {group[0].text}",
+                kind=kind,
+                text=f"{kind}{head} {group[0].text}",
+                at=first.path,
                 variables=tuple(variables),
                 root_fields=tuple(
                     RootUse(

@@ -50,7 +50,7 @@ class EntityTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fetch(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to one subgraph; no targets means root fields."""
+    """One request to one subgraph; no targets means root fields, whose answer goes to all objects at `at`."""
 
     service: str
     kind: str
@@ -58,6 +58,7 @@ class Fetch(msgspec.Struct, frozen=True, kw_only=True):
     variables: tuple[str, ...] = ()
     targets: tuple[EntityTarget, ...] = ()
     root_fields: tuple[RootUse, ...] = ()
+    at: tuple[PathStep, ...] = ()
     renames: tuple[Rename, ...] = ()
 
 
@@ -83,6 +84,7 @@ def _wave(wave: tuple[Fetch, ...]) -> str:
 
 def _fetch(fetch: Fetch, indent: str) -> str:
     at = ", ".join(f"{_path(t.path)}: {t.type} {{ {_inputs(t.inputs)} }}" for t in fetch.targets)
+    at = at or _path(fetch.at)
     where = f" at [{at}]" if at else ""
     return f"{indent}Fetch {fetch.service}{where}\n{indent}  {fetch.text}\n"
 

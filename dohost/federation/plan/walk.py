@@ -248,6 +248,8 @@ class Walker:
                 yield direct
 
     def _move(self, path: Path, move: EntityMove, *, is_deep: bool) -> Path | None:
+        if not move.representation_type and isinstance(path.segment, Root):
+            return None  # every subgraph's roots are a start already
         known = (path, move, is_deep)
         if known in self._moved:
             return self._moved[known]

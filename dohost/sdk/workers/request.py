@@ -48,8 +48,9 @@ class Request(BodyMixin):
     def __init__(self, input: Request | str, **options: Unpack[FetchKwargs]) -> None:
         """Make a request for a URL, or from another request whose body it takes over.
 
-        Raises: JsTypeError for a URL that isn't absolute, a malformed method or header, and a body on
-        GET or HEAD; OSError if the other request's body was used.
+        Raises: JsTypeError for a URL that isn't absolute, a malformed method or header, and a body given to
+        GET or HEAD; OSError if the other request's body was used. A request that arrived as a GET with a
+        body can be copied as it is.
         """
         source = input if isinstance(input, Request) else None
         if source is None:
@@ -73,7 +74,9 @@ class Request(BodyMixin):
             self._headers = Headers(headers)
         self._is_used = False
         self._content = self._take_body(source, options)
-        if self._content is not None and self._method in _BODILESS:
+        is_as_it_came = source is not None and source._method == self._method
+        has_body_given = options.get("body") is not None or not is_as_it_came
+        if self._content is not None and self._method in _BODILESS and has_body_given:
             raise JsTypeError("Request with a GET or HEAD method cannot have a body.")
 
     @classmethod
