@@ -46,6 +46,8 @@ REFUSED = [
     ("EXTENSION_WITH_NO_BASE", [Q + "extend type T { a: Int }"]),
     ("EXTENSION_WITH_NO_BASE", [Q + "extend enum T { A }"]),
     ("INVALID_GRAPHQL", ["type Query { i: I } interface I { a: Int } type A implements I { b: Int }"]),
+    ("ONLY_INACCESSIBLE_CHILDREN", ["type Query { u: U } union U = A type A @inaccessible { a: Int }"]),
+    ("IMPLEMENTED_BY_INACCESSIBLE", ["type Query { i: I } interface I { a(x: Int): Int } type A implements I { a(x: Int @inaccessible): Int }"]),
     ("INVALID_GRAPHQL", [Q + "query { q }"]),
     ("INVALID_GRAPHQL", ["type Query { u: U } union U = A | A type A { a: Int }"]),
     ("INVALID_GRAPHQL", ["type Query { a: A } interface I { a: Int } type A implements I & I { a: Int }"]),
@@ -156,3 +158,25 @@ def test_a_document_of_federation_1_that_hides_is_refused_and_not_shown() -> Non
     assert composed(link + "type Query { q: Int hidden: Int @inaccessible }") == [
         "INVALID_LINK_DIRECTIVE_USAGE"
     ]
+
+
+HINTED = [
+    ("INCONSISTENT_BUT_COMPATIBLE_ARGUMENT_TYPE", ["type Query { q(a: Int!): Int @shareable }", "type Query { q(a: Int): Int @shareable }"]),
+    ("INCONSISTENT_BUT_COMPATIBLE_FIELD_TYPE", ["type Query { q(i: I): Int } input I { a: Int! }", "type Query { r(i: I): Int } input I { a: Int }"]),
+    ("INCONSISTENT_ENUM_VALUE_FOR_OUTPUT_ENUM", ["type Query { q: E } enum E { A B }", "type Query { r: E } enum E { B C }"]),
+    ("UNUSED_ENUM_TYPE", ["type Query { q: Int } enum E { A B }"]),
+    ("INCONSISTENT_UNION_MEMBER", ["type Query { q: U } union U = A type A { a: Int }", "type Query { r: U } union U = B type B { a: Int }"]),
+    ("INCONSISTENT_INTERFACE_VALUE_TYPE_FIELD", ['type Query { q: I } interface I { a: Int } type A implements I @key(fields: "a") { a: Int }', 'type Query { r: I } interface I { a: Int b: Int } type A implements I @key(fields: "a") { a: Int b: Int }']),
+    ("INCONSISTENT_OBJECT_VALUE_TYPE_FIELD", ["type Query { q: Int } type T { a: Int @shareable }", "type Query { r: Int } type T { a: Int @shareable b: Int }"]),
+    ("OVERRIDE_DIRECTIVE_CAN_BE_REMOVED", [f'type Query {{ t: T }} {K}x: Int @external y: Int @requires(fields: "x") }}', K + 'x: Int @override(from: "s0") }']),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "sdls"), HINTED, ids=[code for code, _ in HINTED])
+def test_what_composes_with_a_loss_is_a_hint(code: str, sdls: list[str]) -> None:
+    engine = composed(*(LINK + sdl for sdl in sdls))
+    assert isinstance(engine, Engine)
+    assert {hint.code for hint in engine.hints} == {code}
+    alike = composed(*(LINK + "type Query { q: Int @shareable }" for _ in sdls))
+    assert isinstance(alike, Engine)
+    assert not alike.hints

@@ -19,6 +19,7 @@ from dohost.federation.compose.merge_fields import FieldMerger
 from dohost.federation.compose.merge_inputs import merge_input_fields
 from dohost.federation.compose.report import Report
 from dohost.federation.sdl.model import (
+    ROOT_TYPES,
     Applied,
     EnumValueDef,
     Kind,
@@ -124,6 +125,7 @@ class _Merger:
             fields = self._fields.merge(name, kind, declared)
         inputs = merge_input_fields(name, declared, self._report) if kind is Kind.INPUT else {}
         values = self._values(name, declared) if kind is Kind.ENUM else {}
+        self._hint_unlike(name, kind, declared)
         return SuperType(
             name=name,
             kind=kind,
@@ -137,6 +139,28 @@ class _Merger:
             description=self._description(name, [t.description for t in declared.values()]),
         )
 
+    def _hint_unlike(self, name: str, kind: Kind, declared: Declared) -> None:
+        """Tell of members that only some subgraphs give a union, an interface or a type without a key."""
+        if kind is Kind.UNION:
+            code, members = (
+                "INCONSISTENT_UNION_MEMBER",
+                {g: set(t.members) for g, t in declared.items()},
+            )
+        elif kind is Kind.INTERFACE:
+            code = "INCONSISTENT_INTERFACE_VALUE_TYPE_FIELD"
+            members = {g: set(t.fields) for g, t in declared.items()}
+        elif kind is Kind.OBJECT and name not in ROOT_TYPES:
+            code = "INCONSISTENT_OBJECT_VALUE_TYPE_FIELD"
+            members = {g: set(t.fields) for g, t in declared.items()}
+        else:
+            return
+        if any(type_.has("key") or type_.has("interfaceObject") for type_ in declared.values()):
+            return
+        for member in dict.fromkeys(m for each in members.values() for m in sorted(each)):
+            lacking = [self._schemas[g].name for g, each in members.items() if member not in each]
+            if lacking:
+                self._report.debug(code, f"{name}.{member} is not in {', '.join(lacking)}")
+
     def _description(self, name: str, texts: Sequence[str | None]) -> str | None:
         counts = Counter(text for text in texts if text)
         if len(counts) > 1:
@@ -146,6 +170,8 @@ class _Merger:
     def _values(self, name: str, declared: Declared) -> Mapping[str, SuperValue]:
         said = _said_by({g: tuple(t.values) for g, t in declared.items()})
         is_input, is_output = name in self._usage[0], name in self._usage[1]
+        if not (is_input or is_output):
+            self._report.debug("UNUSED_ENUM_TYPE", f"{name} is used nowhere")
         values: dict[str, SuperValue] = {}
         for value, graphs in said.items():
             definitions = [declared[g].values[value] for g in graphs]
@@ -167,6 +193,10 @@ class _Merger:
                         "INCONSISTENT_ENUM_VALUE_FOR_INPUT_ENUM", f"{name}.{value} is dropped"
                     )
                     continue
+            elif not is_input and not everywhere:
+                self._report.debug(
+                    "INCONSISTENT_ENUM_VALUE_FOR_OUTPUT_ENUM", f"{name}.{value} is only in some"
+                )
             values[value] = SuperValue(definition=merged, graphs=graphs)
         if not values:
             self._report.error("EMPTY_MERGED_ENUM_TYPE", f"{name} has no value in all subgraphs")

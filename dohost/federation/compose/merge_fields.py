@@ -148,7 +148,7 @@ class FieldMerger:
                     "FROM_SUBGRAPH_DOES_NOT_EXIST",
                     f'{label} overrides "{override.text("from")}", which is no subgraph',
                 )
-            elif source not in fields:
+            elif source not in fields or fields[source].has("external"):
                 self._report.info(
                     "OVERRIDE_DIRECTIVE_CAN_BE_REMOVED", f"{label}: nothing to override"
                 )

@@ -19,6 +19,7 @@ class Codes(msgspec.Struct, frozen=True, kw_only=True):
     """The error and hint codes of one kind of place."""
 
     mismatch: str
+    compatible: str
     default: str
     required: str
     dropped: str
@@ -26,12 +27,14 @@ class Codes(msgspec.Struct, frozen=True, kw_only=True):
 
 ARGUMENTS = Codes(
     mismatch="FIELD_ARGUMENT_TYPE_MISMATCH",
+    compatible="INCONSISTENT_BUT_COMPATIBLE_ARGUMENT_TYPE",
     default="FIELD_ARGUMENT_DEFAULT_MISMATCH",
     required="REQUIRED_ARGUMENT_MISSING_IN_SOME_SUBGRAPH",
     dropped="INCONSISTENT_ARGUMENT_PRESENCE",
 )
 INPUT_FIELDS = Codes(
     mismatch="FIELD_TYPE_MISMATCH",
+    compatible="INCONSISTENT_BUT_COMPATIBLE_FIELD_TYPE",
     default="INPUT_FIELD_DEFAULT_MISMATCH",
     required="REQUIRED_INPUT_FIELD_MISSING_IN_SOME_SUBGRAPH",
     dropped="INCONSISTENT_INPUT_OBJECT_FIELD",
@@ -75,11 +78,9 @@ def _merge_one(
         if both is None:
             report.error(codes.mismatch, f"{label} is {type_text} and {other.type}")
             return first
-        if both != type_text:
-            report.info(
-                "INCONSISTENT_BUT_COMPATIBLE_ARGUMENT_TYPE", f"{label}: {type_text}, {other.type}"
-            )
         type_text = both
+    if any(definition.type != type_text for definition in definitions):
+        report.info(codes.compatible, f"{label} is merged as {type_text}")
     defaults = {definition.default for definition in definitions}
     default = first.default if len(defaults) == 1 else None
     if len(defaults - {None}) > 1:

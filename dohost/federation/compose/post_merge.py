@@ -91,7 +91,7 @@ def _inaccessible(types: Mapping[str, SuperType]) -> Iterator[tuple[str, str]]:
     for type_ in types.values():
         if type_.name in hidden:
             continue
-        yield from _members(type_)
+        yield from _members(type_, hidden)
         for field in type_.fields.values():
             if not is_inaccessible(field.directives):
                 yield from _field(type_, field, types=types, hidden=hidden)
@@ -103,11 +103,12 @@ def _inaccessible(types: Mapping[str, SuperType]) -> Iterator[tuple[str, str]]:
                 yield "REFERENCED_INACCESSIBLE", f"{type_.name}.{name} has a hidden type"
 
 
-def _members(type_: SuperType) -> Iterator[tuple[str, str]]:
+def _members(type_: SuperType, hidden: set[str]) -> Iterator[tuple[str, str]]:
     listed = [
         *(is_inaccessible(field.directives) for field in type_.fields.values()),
         *(is_inaccessible(value.definition.directives) for value in type_.inputs.values()),
         *(is_inaccessible(value.definition.directives) for value in type_.values.values()),
+        *(member in hidden for member in type_.members),
     ]
     if listed and all(listed):
         yield "ONLY_INACCESSIBLE_CHILDREN", f"nothing of {type_.name} is visible"
@@ -133,3 +134,9 @@ def _field(
             continue
         if is_inaccessible(implementation.directives):
             yield "IMPLEMENTED_BY_INACCESSIBLE", f"{label} is hidden in {other.name}"
+        for name, argument in implementation.arguments.items():
+            shown = field.arguments.get(name)
+            if shown is None or is_inaccessible(shown.directives):
+                continue
+            if is_inaccessible(argument.directives):
+                yield "IMPLEMENTED_BY_INACCESSIBLE", f"{label}({name}) is hidden in {other.name}"

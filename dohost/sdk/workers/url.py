@@ -13,6 +13,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from msgspec import Struct
 
 from dohost.errors import JsTypeError
+from workers.url_host import parse_host
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
 _SPECIAL = frozenset(DEFAULT_PORTS)
@@ -23,12 +24,11 @@ _FRAGMENT_SAFE = "%/:@!$&'()*+,;=-._~[]|^?{}\\#"
 _USERINFO_SAFE = "%!$&'()*+,-._~"
 _PLAIN = r"A-Za-z0-9_~:@!$&()*+,;=%.-"
 _is_normal = re.compile(
-    r"https?://[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z](?:[a-z0-9-]*[a-z0-9])?)*"
+    r"https?://(?!(?:0x[0-9a-f]*|[0-9]+)[:/])[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z](?:[a-z0-9-]*[a-z0-9])?)*"
     r"(?::(?!(?:80|443)/)[1-9][0-9]{0,3})?"
     rf"(?:/(?!\.|%2[eE])[{_PLAIN}]*)+(?:\?[{_PLAIN}/?]*)?"
 ).fullmatch
 _scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):").match
-_forbidden_in_host = re.compile(r"[\x00-\x20#/<>?@\\^|%\[\]:]").search
 
 
 class Url(Struct, frozen=True, kw_only=True):
@@ -109,7 +109,7 @@ def _parse_special(scheme: str, rest: str) -> Url:
         scheme=scheme,
         username=quote(username, safe=_USERINFO_SAFE),
         password=quote(password, safe=_USERINFO_SAFE),
-        host=_parse_host(host),
+        host=parse_host(host),
         port="" if port is None else str(port),
         path=_remove_dots(quote(path, safe=_PATH_SAFE)),
         query=quote(query, safe=_QUERY_SAFE) if has_query else None,
@@ -126,17 +126,6 @@ def _split_port(host_port: str) -> tuple[str, int | None]:
     if not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError("port")
     return host, int(port)
-
-
-def _parse_host(host: str) -> str:
-    if host.startswith("[") and host.endswith("]"):
-        # urlsplit checks the address; the brackets stay.
-        return f"[{urlsplit(f'http://{host}').hostname}]"
-    if not host.isascii():
-        host = host.encode("idna").decode()
-    if not host or _forbidden_in_host(host):
-        raise ValueError("host")
-    return host.lower()
 
 
 def _remove_dots(path: str) -> str:
