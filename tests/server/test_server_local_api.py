@@ -82,7 +82,7 @@ async def test_a_json_post_with_the_token_is_answered() -> None:
         request(Host="localhost"),
         request(Host="localhost:"),
         request(Host="localhost:1"),
-        request(Host="127.0.0.1:65536"),
+        request(Host="127.0.0.1:65535"),
         request(Host="localhost:1", Origin="http://localhost:1"),
         request("/cdn-cgi/other", Host="localhost:1"),
         request("/cdn-cgi/handler/scheduled", Host="localhost:1", method="GET"),
