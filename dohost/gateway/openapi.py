@@ -25,6 +25,12 @@ PROBLEM_SCHEMA: dict[str, object] = {
     },
 }
 BODY_VERBS = frozenset({"POST", "PUT", "PATCH"})
+WRITE_VERBS = BODY_VERBS | {"DELETE"}
+NOTHING = {"type": "null"}
+NO_RESULT: dict[str, object] = {"description": "It is done; there is no result."}
+NOTHING_THERE: dict[str, object] = {"description": "Nothing is there.", "content": PROBLEM_CONTENT}
+# What the gateway takes as a segment of a path: no slashes, no control characters, no dots alone.
+PATH_SEGMENT = r"^(?!\.{1,2}(;|$))[^/\\\u0000-\u001f\u007f-\u009f]+$"
 
 
 async def document(
@@ -78,6 +84,8 @@ def _operation(
         if in_path or method.verb not in BODY_VERBS:
             where = "path" if in_path else "query"
             required = in_path or name in _required(method)
+            if in_path and isinstance(hoisted, dict) and hoisted.get("type") == "string":
+                hoisted = {"pattern": PATH_SEGMENT, **hoisted}
             parameters.append({"name": name, "in": where, "required": required, "schema": hoisted})
         else:
             members[name] = hoisted
@@ -86,18 +94,48 @@ def _operation(
         "tags": [route.service],
         "summary": method.summary.partition("\n")[0],
         "parameters": parameters,
-        "responses": {
-            str(method.status): {
-                "description": "The result.",
-                "content": {"application/json": {"schema": hoist(method.returns, definitions)}},
-            },
-            "default": {"description": "A problem.", "content": PROBLEM_CONTENT},
-        },
+        "responses": _responses(method, hoist(method.returns, definitions)),
     }
-    if members:
-        body = next(iter(members.values())) if len(members) == 1 else _object(members, method)
-        operation["requestBody"] = {"content": {"application/json": {"schema": body}}}
+    objects = [name for name in members if _is_object(members[name], definitions)]
+    if len(objects) == 1:
+        # A single object is the body itself; the rest is in the query then.
+        body = members.pop(objects[0])
+        operation["requestBody"] = _body(body, is_required=objects[0] in _required(method))
+        parameters += [
+            {"name": name, "in": "query", "required": name in _required(method), "schema": schema}
+            for name, schema in members.items()
+        ]
+    elif members:
+        is_required = not members.keys().isdisjoint(_required(method))
+        operation["requestBody"] = _body(_object(members, method), is_required=is_required)
     return operation
+
+
+def _body(schema: object, *, is_required: bool) -> dict[str, object]:
+    return {"content": {"application/json": {"schema": schema}}, "required": is_required}
+
+
+def _is_object(schema: object, definitions: dict[str, object]) -> bool:
+    if not isinstance(schema, dict):
+        return False
+    reference = str(schema.get("$ref", ""))
+    found = definitions.get(reference.removeprefix("#/components/schemas/"), schema)
+    return isinstance(found, dict) and found.get("type") == "object"
+
+
+def _responses(method: MethodDescription, schema: object) -> dict[str, object]:
+    """Return the answers of a method; a read without a result finds nothing, a write is done."""
+    kinds = schema.get("anyOf", [schema]) if isinstance(schema, dict) else [schema]
+    results = [kind for kind in kinds if kind != NOTHING]
+    responses: dict[str, object] = {}
+    if results:
+        told = results[0] if len(results) == 1 else {"anyOf": results}
+        content = {"application/json": {"schema": told}}
+        responses[str(method.status)] = {"description": "The result.", "content": content}
+    if len(results) < len(kinds):
+        is_read = method.verb not in WRITE_VERBS
+        responses["404" if is_read else "204"] = NOTHING_THERE if is_read else NO_RESULT
+    return {**responses, "default": {"description": "A problem.", "content": PROBLEM_CONTENT}}
 
 
 def hoist(schema: object, definitions: dict[str, object]) -> object:
@@ -129,4 +167,9 @@ def _required(method: MethodDescription) -> list[str]:
 
 def _object(members: dict[str, object], method: MethodDescription) -> dict[str, object]:
     required = [name for name in _required(method) if name in members]
-    return {"type": "object", "properties": members, "required": required}
+    return {
+        "type": "object",
+        "properties": members,
+        "required": required,
+        "additionalProperties": False,
+    }

@@ -217,6 +217,9 @@ async def test_openapi_describes_exposed_methods_and_nothing_hidden(gateway: Dep
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]["/things/fresh"]) == {"get", "post"}
     assert "setup" not in json.dumps(document)
+    described = document["paths"]["/things/fresh"]
+    assert set(described["get"]["responses"]) == {"200", "default"}
+    assert set(described["post"]["responses"]) == {"204", "default"}
 
 
 async def test_built_in_paths_can_be_moved_out_of_the_way() -> None:

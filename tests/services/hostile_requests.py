@@ -230,6 +230,18 @@ def methods() -> Iterator[Hostile]:
     yield Hostile("POST to an item", post(f"{USERS}alice", {}), 405)
     yield Hostile("GET of a POST endpoint", get("/api/aggregate"), 405)
     yield Hostile("DELETE of a page", request("DELETE", "/health"), 405)
+    for path, status in (
+        (f"{USERS}alice", 200),
+        ("/api/v1/analytics/events", 405),
+        ("/health", 200),
+        ("/nope", 404),
+        ("/", 200),
+        ("/graphql?query=%7B__typename%7D", 200),
+    ):
+        yield Hostile(f"GET of {path} with a body", request("GET", path, b'{"a": 1}'), status)
+        chunked = ("Transfer-Encoding: chunked", "Content-Type: application/json")
+        raw = request("GET", path, fields=chunked) + b"3\r\n[1]\r\n0\r\n\r\n"
+        yield Hostile(f"GET of {path} with a chunked body", raw, status)
     for override in ("X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"):
         yield Hostile(f"{override} is no method", get(f"{USERS}alice", f"{override}: DELETE"), 200)
 

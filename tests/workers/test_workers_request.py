@@ -82,6 +82,18 @@ def test_get_and_head_have_no_body(method: str) -> None:
         Request("http://x/", method=method, body="x")
 
 
+async def test_a_get_that_arrived_with_a_body_keeps_it_in_a_copy() -> None:
+    def arrived() -> Request:
+        return Request.from_host("GET", "http://x/", (), b"body")
+
+    assert await Request(arrived(), headers={"a": "b"}).text() == "body"
+    assert Request(arrived(), body=None).body is None
+    posted = Request("http://x/", method="POST", body="body")
+    for source, options in ((arrived(), {"body": "other"}), (posted, {"method": "GET"})):
+        with pytest.raises(JsTypeError, match="cannot have a body"):
+            Request(source, **options)  # type: ignore[arg-type]  # rows of a table
+
+
 async def test_a_body_is_read_once() -> None:
     request = Request("http://x/", method="POST", body='{"a": 1.0}')
     assert not request.body_used
