@@ -47,9 +47,9 @@ class OrderServiceDO(Service):
 
     schema = """
       extend schema @link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"])
-      type Query { order(id: ID!): Order  recentOrders(first: Int = 5): [Order!]! }
+      type Query { order(id: ID!): Order  recentOrders(first: Int! = 5): [Order!]! }
       type Order @key(fields: "id") { id: ID!  total: Float!  sku: String!  user: User! }
-      type User @key(fields: "id") { id: ID!  orders(first: Int = 10): [Order!]! }
+      type User @key(fields: "id") { id: ID!  orders(first: Int! = 10): [Order!]! }
     """
 
     def setup(self) -> None:

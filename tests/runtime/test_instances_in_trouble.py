@@ -272,6 +272,8 @@ async def test_nobody_waits_for_ever_for_a_disk_that_an_earlier_instance_gave_up
     disk.let_all_go()
     while bench.host.is_working:
         await asyncio.sleep(0.001)
+    # A busy machine may take longer than that for a sync that goes well.
+    monkeypatch.setattr("dohost.storage.commit.DURABLE_AFTER_MAX_S", 30.0)
     assert await bench.stub().read() == 1
 
 

@@ -312,6 +312,8 @@ GRAPHQL: dict[str, bytes] = {
     "variables that are text": b'{"query": "{ users { id } }", "variables": "x"}',
     "a missing variable": b'{"query": "query ($id: ID!) { user(id: $id) { id } }"}',
     "a variable of another type": b'{"query": "query ($id: ID!) { user(id: $id) { id } }", "variables": {"id": {}}}',
+    "null for a number": b'{"query": "{ recentOrders(first: null) { total } }"}',
+    "null for a number, deeper": b'{"query": "{ users { orders(first: null) { total } } }"}',
     "an operation name of nobody": b'{"query": "query A { users { id } }", "operationName": "B"}',
     "two operations and no name": b'{"query": "query A { users { id } } query B { users { id } }"}',
     "a fragment cycle": b'{"query": "{ users { ...A } } fragment A on User { ...B } fragment B on User { ...A }"}',
