@@ -262,10 +262,13 @@ class Host:
 
     @property
     def is_working(self) -> bool:
-        """Whether threads work for this host now: syncs, checkpoints, the catalog."""
+        """Whether threads work for this host now: syncs, checkpoints, the catalog, simulators."""
         parts = self.parts
         return (
-            parts.committer.is_syncing or parts.catalog.is_writing or parts.checkpointer.is_running
+            parts.committer.is_syncing
+            or parts.catalog.is_writing
+            or parts.checkpointer.is_running
+            or self.resources.is_busy
         )
 
     async def _wait_for_turns(self, grace_s: float) -> None:

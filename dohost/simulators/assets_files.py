@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,13 +21,12 @@ from workers.streams import ReadableStream
 
 from dohost.errors import UserCodeError
 from dohost.simulators.assets_ignore import IgnorePatterns
+from dohost.simulators.chunks import CHUNK_BYTES, chunks_of
 from dohost.simulators.content_types import content_type_of
 
 IGNORE_FILE, HEADERS_FILE, REDIRECTS_FILE = ".assetsignore", "_headers", "_redirects"
 FILES_MAX = 100_000
 FILE_BYTES_MAX = 25 * 1024 * 1024
-# Read in one piece up to here; what is larger is sent as the client takes it.
-WHOLE_BYTES_MAX = 256 * 1024
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +86,8 @@ async def open_asset(asset: Asset, *, with_body: bool) -> Content | None:
     tag, size, body = opened
     if isinstance(body, bytes) or body is None:
         return Content(tag=tag, size=size, body=body)
-    return Content(tag=tag, size=size, body=ReadableStream(_chunks(asset.file, body, size)))
+    stream = ReadableStream(chunks_of(asset.file, body, size, asyncio.to_thread))
+    return Content(tag=tag, size=size, body=stream)
 
 
 def read_text(path: Path) -> str | None:
@@ -144,7 +144,7 @@ def _open(file: Path, *, with_body: bool) -> tuple[str, int, bytes | BinaryIO | 
         text = f"{file}\0{state.st_mtime_ns}\0{state.st_size}"
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape"))
         tag = f'"{digest.hexdigest()[:32]}"'
-        if with_body and state.st_size > WHOLE_BYTES_MAX:
+        if with_body and state.st_size > CHUNK_BYTES:  # sent as the client takes it
             return tag, state.st_size, opened
         body = opened.read(state.st_size) if with_body else None
     except BaseException:
@@ -152,15 +152,3 @@ def _open(file: Path, *, with_body: bool) -> tuple[str, int, bytes | BinaryIO | 
         raise
     opened.close()
     return tag, state.st_size, body
-
-
-async def _chunks(path: Path, file: BinaryIO, size: int) -> AsyncIterator[bytes]:
-    try:
-        while size:
-            chunk = await asyncio.to_thread(file.read, min(size, WHOLE_BYTES_MAX))
-            if not chunk:
-                raise OSError(f"{path} was cut off while it was sent")
-            size -= len(chunk)
-            yield chunk
-    finally:
-        file.close()

@@ -38,6 +38,11 @@ class D1Store:
             self.requests += 1
             return await asyncio.to_thread(self._run, queries)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread works for it now."""
+        return self._lock.locked()
+
     async def close(self) -> None:
         """Close the file when what runs on it has ended."""
         async with self._lock:

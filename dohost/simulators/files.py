@@ -28,6 +28,11 @@ class SimulatorFile:
         self._connection: aiosqlite.Connection | None = None
         self._lock = asyncio.Lock()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether its thread works, or a transaction is open."""
+        return self._lock.locked()
+
     async def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Return all rows of one reading statement."""
         async with self._lock:

@@ -88,6 +88,11 @@ class KvStore:
         del keys[listing.limit :]
         return keys, base64.b64encode(keys[-1].name.encode()).decode()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread works for it now."""
+        return self._file.is_busy
+
     async def close(self) -> None:
         """Close the file."""
         await self._file.close()

@@ -152,6 +152,11 @@ class QueueStore:
                     [(dead_letter_queue, now_ms, each) for each in settlement.given_up],
                 )
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread works for it now."""
+        return self._file.is_busy
+
     async def close(self) -> None:
         """Close the file."""
         await self._file.close()

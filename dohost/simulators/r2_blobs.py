@@ -11,16 +11,25 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Sequence,
+)
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ParamSpec, TypeVar
 
 import msgspec
 
 from dohost.clock import Entropy
+from dohost.simulators.chunks import chunks_of
 from dohost.storage.directories import make_directory
 
-CHUNK_BYTES = 256 * 1024
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +56,12 @@ class Blobs:
         self._entropy = entropy
         self._readers: dict[str, int] = {}
         self._doomed: set[str] = set()
+        self._threads = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread reads or writes a blob now."""
+        return self._threads > 0
 
     async def write(self, chunks: AsyncIterator[bytes], algorithms: Iterable[str]) -> Written:
         """Write a new blob, durably; nothing of it is left if `chunks` raises."""
@@ -54,13 +69,13 @@ class Blobs:
         path = self._directory / name
         hashes = {each: hashlib.new(each, usedforsecurity=False) for each in algorithms}
         size = 0
-        await asyncio.to_thread(make_directory, self._directory)
-        file = await asyncio.to_thread(_create, path)
+        await self.in_thread(make_directory, self._directory)
+        file = await self.in_thread(_create, path)
         try:
             async for chunk in chunks:
                 size += len(chunk)
-                await asyncio.to_thread(_append, file, chunk, tuple(hashes.values()))
-            await asyncio.to_thread(_finish, file, self._directory)
+                await self.in_thread(_append, file, chunk, tuple(hashes.values()))
+            await self.in_thread(_finish, file, self._directory)
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk, also for what is buffered
                 file.close()
@@ -88,6 +103,19 @@ class Blobs:
                 if path.name not in known:
                     path.unlink()
 
+    async def in_thread(
+        self,
+        function: Callable[Arguments, Result],
+        *given: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Result:
+        """Call what works on a blob in a thread."""
+        self._threads += 1
+        try:
+            return await asyncio.to_thread(function, *given, **named)
+        finally:
+            self._threads -= 1
+
     def hold(self, name: str) -> None:
         """Keep a blob for a reader."""
         self._readers[name] = self._readers.get(name, 0) + 1
@@ -110,7 +138,7 @@ class BlobReader:
         self._held = list(dict.fromkeys(piece.blob for piece in pieces))
         for name in self._held:
             blobs.hold(name)
-        self._source = _chunks(directory, pieces)
+        self._source = _chunks(directory, pieces, blobs)
 
     def __aiter__(self) -> BlobReader:
         return self
@@ -136,19 +164,17 @@ class BlobReader:
             self._blobs.release(name)
 
 
-async def _chunks(directory: Path, pieces: Sequence[Piece]) -> AsyncGenerator[bytes, None]:
+async def _chunks(
+    directory: Path, pieces: Sequence[Piece], blobs: Blobs
+) -> AsyncGenerator[bytes, None]:
     for piece in pieces:
-        file = await asyncio.to_thread(_open_at, directory / piece.blob, piece.offset)
-        try:
-            left = piece.length
-            while left:
-                chunk = await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))
-                if not chunk:
-                    raise OSError(f"{directory / piece.blob} is shorter than its row says")
-                left -= len(chunk)
+        path = directory / piece.blob
+        file = await blobs.in_thread(_open_at, path, piece.offset)
+        async with contextlib.aclosing(
+            chunks_of(path, file, piece.length, blobs.in_thread)
+        ) as chunks:
+            async for chunk in chunks:
                 yield chunk
-        finally:
-            file.close()
 
 
 def _create(path: Path) -> BinaryIO:

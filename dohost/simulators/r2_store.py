@@ -234,6 +234,11 @@ class R2Store:
             await _end_upload(transaction, upload_id)
         self._blobs.remove(part.blob for part in parts)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread works for it now."""
+        return self._file.is_busy or self._blobs.is_busy
+
     async def close(self) -> None:
         """Close the file."""
         await self._file.close()
@@ -271,7 +276,7 @@ class R2Store:
             for row in await self._file.rows("SELECT blobs FROM objects"):
                 pairs = msgspec.json.decode(str(row[0]), type=list[tuple[str, int]])
                 known += [name for name, _ in pairs]
-            await asyncio.to_thread(self._blobs.remove_others, frozenset(known))
+            await self._blobs.in_thread(self._blobs.remove_others, frozenset(known))
             self._is_clean = True
 
     def _now_ms(self) -> int:

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """Something that is kept and must be closed."""
+    """Something that is kept and must be closed; `is_busy` while a thread works for it."""
+
+    @property
+    def is_busy(self) -> bool: ...
 
     async def close(self) -> None: ...
 
@@ -113,6 +116,11 @@ class Resources:
             delay_s=delay_s,
             content_type=content_type,
         )
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether threads work for simulators now."""
+        return any(store.is_busy for store in self._stores.values())
 
     async def close(self) -> None:
         """Wait for the work that was begun and close every file."""

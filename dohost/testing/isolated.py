@@ -270,7 +270,9 @@ class IsolatedHost:
             step_s = min(left_ns, self._next_stop_ns(seconds / STOPS_MAX)) / 1e9
             self.clock.advance(step_s)
             self._loop_time.skip(step_s)
+            # These keep their times by the wall clock; their timers may be due a moment before.
             self._host.parts.alarms.poll()
+            self._host.resources.queues.poll()
             await self.settle()
 
     async def settle(self) -> None:
