@@ -1,15 +1,15 @@
-"""An isolated host: what a test holds. (Long: it is one object with everything that a test may ask for.)
+"""An isolated host: what a test holds, and all that it may ask of it.
 
 Each has a data directory, a clock, chance and faults of its own, and nothing of it is left when it ends. The
 wall clock stands still until `advance`; the event loop's time runs, so that short sleeps and sockets
-work, and `advance` skips it by as much.
+work, and `advance` skips it by as much. What is done is in the files beside this one: `doors`, `inside`,
+`time_travel`, `faults`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -21,7 +21,6 @@ from dohost.clock import ManualClock, SeededEntropy, system_sources
 from dohost.errors import CallerError, JsException
 from dohost.objects.id import DurableObjectId
 from dohost.objects.namespace import DurableObjectNamespace
-from dohost.objects.rpc import Reply
 from dohost.objects.state import DurableObjectState
 from dohost.objects.stub import DurableObjectStub
 from dohost.runtime.actor import CODE_UPDATED, Actor
@@ -34,22 +33,32 @@ from dohost.runtime.registry import ObjectClass
 from dohost.runtime.tasks import spawn
 from dohost.storage.storage import DurableObjectStorage
 from dohost.telemetry import Event, Log
+from dohost.testing.doors import (
+    ORIGIN,
+    Internet,
+    Outbound,
+    request_of,
+    server_for,
+    socket_of,
+    url_of,
+)
 from dohost.testing.faults import (
     FULL,
     IO_ERROR,
-    Address,
     Fault,
     FaultPlan,
-    FaultyDispatcher,
     answer_lost,
     disconnected,
     late,
     refused,
 )
+from dohost.testing.inside import deliver, evict
 from dohost.testing.loop_time import LoopTime, skippable_loop
 from dohost.testing.settings import Program
 from dohost.testing.sockets import SocketClient
 from dohost.testing.storage import StorageHandle
+from dohost.testing.stubs import address_of, label_of, unique_key_of
+from dohost.testing.time_travel import TimeTravel
 from dohost.testing.worker_time import worker_modules
 
 if TYPE_CHECKING:
@@ -59,14 +68,8 @@ if TYPE_CHECKING:
     from dohost.server.app import Server
 
 Result = TypeVar("Result")
-Internet = Callable[[Request], Awaitable[Response] | Response]
 
-ORIGIN = "http://localhost"
 GRACE_S = 0.05
-# A program that never rests must not keep a test from going on.
-ROUNDS_MAX = 100_000
-STOPS_MAX = 1000
-STOP_MIN_S = 0.001
 
 
 class IsolatedHost:
@@ -86,6 +89,7 @@ class IsolatedHost:
         self._faults = FaultPlan()
         self._loop = asyncio.get_running_loop()
         self._loop_time = loop_time
+        self._time = TimeTravel(self.clock, loop_time, lambda: self._host)
         self.internet: Internet | None = None
         self._host = self._new_host()
 
@@ -112,14 +116,7 @@ class IsolatedHost:
         What the program raises is raised here. Options are those of `workers.Request`.
         """
         self._require_loop()
-        request = resource
-        if not isinstance(request, Request):
-            url = f"{ORIGIN}{resource}" if str(resource).startswith("/") else resource
-            request = Request(url, **options)  # type: ignore[arg-type] # checked by Request
-        if "cf-connecting-ip" not in request.headers:
-            # As the server sets it, so that programs that know clients by it work alike.
-            request = Request(request)
-            request.headers.set("cf-connecting-ip", "127.0.0.1")
+        request = request_of(resource, options)
 
         async def send() -> object:
             return await self._host.fetch(request)
@@ -134,16 +131,8 @@ class IsolatedHost:
         if to is None:
             response = await self.fetch(resource, headers=fields)
         else:
-            url = f"{ORIGIN}{resource}" if resource.startswith("/") else resource
-            response = await to.fetch(url, headers=fields)
-        socket = response.web_socket
-        if socket is None:
-            raise CallerError(
-                f"{resource} answered {response.status} and no WebSocket: "
-                f"{(await response.text())[:200]!r}. A program opens one by "
-                "Response(None, status=101, web_socket=client)."
-            )
-        return SocketClient(socket)
+            response = await to.fetch(url_of(resource), headers=fields)
+        return await socket_of(response, resource)
 
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[ClientSession]:
@@ -190,7 +179,7 @@ class IsolatedHost:
         def entry() -> object:
             return function(actor.instance, actor.state)
 
-        return cast(Result, await self._deliver(actor, entry))
+        return cast(Result, await deliver(actor, entry))
 
     def storage(self, stub: DurableObjectStub) -> StorageHandle:
         """Return the storage of the object, to seed it or to look into it."""
@@ -198,25 +187,25 @@ class IsolatedHost:
         def run(operate: Callable[[DurableObjectStorage], object]) -> Awaitable[object]:
             return self.run_in_object(stub, lambda instance, state: operate(state.storage))
 
-        return StorageHandle(run, _label(stub))
+        return StorageHandle(run, label_of(stub))
 
     async def run_alarm(self, stub: DurableObjectStub) -> bool:
         """Run the object's alarm now, whatever its time; return whether one was set and ran.
 
         What the handler raises is raised here; the alarm stays set then. Nothing is retried.
         """
-        address = self._address(stub)
+        address = address_of(stub)
         if self._host.parts.alarms.is_running(address):
-            raise CallerError(f"The alarm of {_label(stub)} is running already.")
+            raise CallerError(f"The alarm of {label_of(stub)} is running already.")
         actor = self._class_of(stub).actor(stub.id)
         run = AlarmRun(actor, 0, now_ms=None)
-        await self._deliver(actor, run.entry)
+        await deliver(actor, run.entry)
         return run.outcome.end is AlarmEnd.done
 
     async def list_ids(self, namespace: DurableObjectNamespace) -> list[DurableObjectId]:
         """Return the ids of the objects of a namespace that have stored something, in order."""
         await self.settle()
-        unique_key = _dispatcher(namespace).unique_key
+        unique_key = unique_key_of(namespace)
         known = await self._host.parts.catalog.objects(unique_key)
         ids = [DurableObjectId(key.object_id, name=key.name) for key in known]
         return sorted(ids, key=str)
@@ -230,21 +219,21 @@ class IsolatedHost:
         if actor is None:
             raise JsException("Cannot evict Durable Object: it is not currently running.")
         await self.settle()
-        _evict(actor)
+        evict(actor)
 
     async def evict_all(self) -> int:
         """End every live instance gracefully; return how many. Raises as `evict` does."""
         await self.settle()
         live = self._live()
         for actor in live:
-            _evict(actor)
+            evict(actor)
         return len(live)
 
     async def abort(self, stub: DurableObjectStub, reason: str | None = None) -> None:
         """Reset the object as its own `ctx.abort(reason)` would."""
         actor = self._class_of(stub).actor(stub.id)
         with contextlib.suppress(JsException):
-            await self._deliver(actor, lambda: actor.state.abort(reason))
+            await deliver(actor, lambda: actor.state.abort(reason))
 
     # Time -----------------------------------------------------------------------------------
 
@@ -260,39 +249,11 @@ class IsolatedHost:
         a thousandth of `seconds` may fire together, in order.
         """
         self._require_loop()
-        if seconds < 0:
-            raise CallerError(
-                "Time goes forward only; use dohost.clock.jump() for a wrong wall clock."
-            )
-        end_ns = self.clock.realtime_ns() + round(seconds * 1e9)
-        await self.settle()
-        while (left_ns := end_ns - self.clock.realtime_ns()) > 0:
-            step_s = min(left_ns, self._next_stop_ns(seconds / STOPS_MAX)) / 1e9
-            self.clock.advance(step_s)
-            self._loop_time.skip(step_s)
-            # These keep their times by the wall clock; their timers may be due a moment before.
-            self._host.parts.alarms.poll()
-            self._host.resources.queues.poll()
-            await self.settle()
+        await self._time.advance(seconds)
 
     async def settle(self) -> None:
         """Let everything run that can run without time going on or help from outside."""
-        for _ in range(ROUNDS_MAX):
-            # A turn of the loop, and a moment for threads where only they have work.
-            await asyncio.sleep(0)
-            if self._loop_time.is_ready:
-                continue
-            if not self._host.is_working:
-                return
-            await asyncio.sleep(0.0001)
-
-    def _next_stop_ns(self, grain_s: float) -> int:
-        timer_s = self._loop_time.next_timer_s()
-        stop_ns = round(max(STOP_MIN_S, grain_s, timer_s or 0.0) * 1e9)
-        fire_ms = self._host.parts.alarms.next_fire_ms()
-        if fire_ms is not None and fire_ms > self.now_ms:
-            stop_ns = min(stop_ns, fire_ms * 1_000_000 - self.clock.realtime_ns())
-        return stop_ns
+        await self._time.settle()
 
     # Faults ---------------------------------------------------------------------------------
 
@@ -305,13 +266,13 @@ class IsolatedHost:
     ) -> Fault:
         """Let the object's next commits fail: a full disk, or ("unknown") an I/O error."""
         message = FULL if outcome == "not-applied" else IO_ERROR
-        fault = Fault(f"commit of {_label(stub)} fails ({message})", times=times)
-        return self._faults.plan_commit(self._address(stub), fault, message)
+        fault = Fault(f"commit of {label_of(stub)} fails ({message})", times=times)
+        return self._faults.plan_commit(address_of(stub), fault, message)
 
     def overload(self, stub: DurableObjectStub, *, times: int | None = 1) -> Fault:
         """Let the next calls of the object be refused as overloaded (None: all)."""
-        fault = Fault(f"call of {_label(stub)} is refused as overloaded", times=times)
-        return self._faults.plan_call(self._address(stub), fault, refused(overloaded))
+        fault = Fault(f"call of {label_of(stub)} is refused as overloaded", times=times)
+        return self._faults.plan_call(address_of(stub), fault, refused(overloaded))
 
     def disconnect(
         self, stub: DurableObjectStub, *, times: int | None = 1, delivered: bool = False
@@ -322,13 +283,13 @@ class IsolatedHost:
         """
         effect = answer_lost(disconnected) if delivered else refused(disconnected)
         what = "answer" if delivered else "call"
-        fault = Fault(f"{what} of {_label(stub)} is lost", times=times)
-        return self._faults.plan_call(self._address(stub), fault, effect)
+        fault = Fault(f"{what} of {label_of(stub)} is lost", times=times)
+        return self._faults.plan_call(address_of(stub), fault, effect)
 
     def delay(self, stub: DurableObjectStub, seconds: float, *, times: int | None = None) -> Fault:
         """Let calls of the object arrive late, by `seconds` that `advance` skips."""
-        fault = Fault(f"call of {_label(stub)} comes {seconds:g} s late", times=times)
-        return self._faults.plan_call(self._address(stub), fault, late(seconds))
+        fault = Fault(f"call of {label_of(stub)} comes {seconds:g} s late", times=times)
+        return self._faults.plan_call(address_of(stub), fault, late(seconds))
 
     async def reset(self, stub: DurableObjectStub) -> None:
         """Reset the object as a deployment does: memory and uncommitted writes are lost."""
@@ -376,39 +337,20 @@ class IsolatedHost:
                 faults=self._faults,
                 replaced_modules=worker_modules(self.clock) if settings.fake_time else {},
             ),
-            outbound=_Outbound(self),
+            outbound=Outbound(lambda: self.internet),
         )
 
     # Helpers --------------------------------------------------------------------------------
 
     def _server(self) -> Server:
-        # Here, because most tests speak to objects and need no HTTP.
-        from dohost.server.app import Server, ServerOptions
-
-        options = ServerOptions(port=0, dev=True)
-        return Server(
-            self._host.fetch,
-            options,
-            clock=self.clock,
-            log=self._log,
-            entropy=self.entropy,
-            compresses_sockets=self._host.compresses_sockets,
-        )
+        return server_for(self._host, clock=self.clock, log=self._log, entropy=self.entropy)
 
     def _live(self) -> list[Actor]:
         return [actor for found in self._host.classes.values() for actor in found.actors.values()]
 
     def _class_of(self, stub: DurableObjectStub) -> ObjectClass:
         self._require_loop()
-        return self._host.classes[_dispatcher(stub).unique_key]
-
-    def _address(self, stub: DurableObjectStub) -> Address:
-        return (_dispatcher(stub).unique_key, str(stub.id))
-
-    async def _deliver(self, actor: Actor, entry: Callable[[], object]) -> object:
-        reply = Reply(loop=self._loop)
-        actor.deliver(entry, _DirectSink(actor, reply))
-        return await reply
+        return self._host.classes[unique_key_of(stub)]
 
     def _require_loop(self) -> None:
         running = asyncio._get_running_loop()
@@ -424,47 +366,6 @@ class IsolatedHost:
             )
 
 
-class _Outbound:
-    """Gives the program's outgoing requests to the test."""
-
-    def __init__(self, isolated: IsolatedHost) -> None:
-        self._isolated = isolated
-
-    async def fetch(self, request: Request) -> Response:
-        """Answer as `internet` does. Raises: OSError if the test has none."""
-        internet = self._isolated.internet
-        if internet is None:
-            raise OSError(
-                f"The program fetched {request.url}, but tests have no network. Answer for it: "
-                "dohost.internet = a function of the request that returns a Response."
-            )
-        answer = internet(request)
-        return await answer if inspect.isawaitable(answer) else answer
-
-
-class _DirectSink:
-    """Gives an event's own outcome, uncopied, when the writes before it are durable."""
-
-    def __init__(self, actor: Actor, reply: Reply) -> None:
-        self._actor = actor
-        self._reply = reply
-
-    def returned(self, value: object) -> None:
-        self._when_durable(lambda: self._reply.resolve(value))
-
-    def raised(self, error: BaseException) -> None:
-        self._when_durable(lambda: self._reply.reject(error))
-
-    def _when_durable(self, settle: Callable[[], None]) -> None:
-        barrier = self._actor.barrier()
-        if barrier is None:
-            settle()
-        else:
-            barrier.add_callback(
-                lambda failure: settle() if failure is None else self._reply.reject(failure)
-            )
-
-
 @contextlib.asynccontextmanager
 async def isolated_host(program: Program, directory: Path) -> AsyncIterator[IsolatedHost]:
     """Run `program` on data in `directory`, in the running loop, until the end of the block."""
@@ -476,26 +377,3 @@ async def isolated_host(program: Program, directory: Path) -> AsyncIterator[Isol
                 yield isolated
             finally:
                 await isolated.stop()
-
-
-def _dispatcher(holder: DurableObjectStub | DurableObjectNamespace) -> FaultyDispatcher:
-    dispatcher = getattr(holder, "_dispatcher", None)
-    if not isinstance(dispatcher, FaultyDispatcher):
-        raise CallerError(
-            f"{holder!r} is no stub or namespace of this test; take it from dohost.env, as in "
-            'dohost.env.COUNTER.getByName("a").'
-        )
-    return dispatcher
-
-
-def _label(stub: DurableObjectStub) -> str:
-    name = str(stub.id)[:8] if stub.name is None else repr(stub.name)
-    return f"{_dispatcher(stub).unique_key} {name}"
-
-
-def _evict(actor: Actor) -> None:
-    if not actor.evict_if_idle() and actor.broken is None:
-        raise CallerError(
-            f"{actor!r} can't be evicted: it has calls in flight, background work or a response that "
-            "nobody has read. Let them end first, or use dohost.abort()."
-        )
