@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from dohost.simulators.files import Column, SimulatorFile
+from dohost.simulators.key_ranges import IN_RANGE, range_behind
 from dohost.simulators.kv_arguments import Listing, Put
 
 SCHEMA = (
@@ -71,13 +72,11 @@ class KvStore:
 
     async def list(self, listing: Listing, *, now_s: int) -> tuple[Sequence[ListedKey], str | None]:
         """Return the keys in the order of their bytes, and a cursor if there are more."""
-        prefix = listing.prefix.encode()
         after = _decode_cursor(listing.cursor) if listing.cursor else None
         rows = await self._file.rows(
             "SELECT key, expiration, metadata FROM entries "
-            f"WHERE substr(CAST(key AS BLOB), 1, ?) = ? AND (?3 IS NULL OR key > ?3) AND {_LIVE} "
-            "ORDER BY key LIMIT ?",
-            (len(prefix), prefix, after, now_s, listing.limit + 1),
+            f"WHERE {IN_RANGE} AND {_LIVE} ORDER BY key LIMIT ?",
+            (*range_behind(listing.prefix, after), now_s, listing.limit + 1),
         )
         keys = [
             ListedKey(*row)

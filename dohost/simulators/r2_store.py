@@ -15,6 +15,7 @@ import msgspec
 
 from dohost.clock import Clock, Entropy
 from dohost.simulators.files import SimulatorFile, Transaction
+from dohost.simulators.key_ranges import IN_RANGE, range_behind
 from dohost.simulators.r2_arguments import HASH_NAMES, OBJECT_BYTES_MAX, PART_BYTES_MIN, failed
 from dohost.simulators.r2_blobs import BlobReader, Blobs, Piece, Written
 from dohost.simulators.r2_conditions import Condition
@@ -133,12 +134,10 @@ class R2Store:
         objects: list[StoredObject] = []
         prefixes: list[str] = []
         after, last = listing.after, listing.after
-        prefix = listing.prefix.encode()
         while True:
             rows = await self._file.rows(
-                f"SELECT {COLUMNS} FROM objects WHERE substr(CAST(key AS BLOB), 1, ?) = ? "
-                "AND (?3 IS NULL OR key > ?3) ORDER BY key LIMIT ?",
-                (len(prefix), prefix, after, _LISTED_AT_ONCE),
+                f"SELECT {COLUMNS} FROM objects WHERE {IN_RANGE} ORDER BY key LIMIT ?",
+                (*range_behind(listing.prefix, after), _LISTED_AT_ONCE),
             )
             for stored in map(stored_object, rows):
                 group = _group(stored.key, listing)

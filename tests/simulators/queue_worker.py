@@ -30,6 +30,21 @@ class Worker:
         return Consumer(handle=self.handle, **{**defaults, **options})
 
 
+async def cut_off(resources: Resources, queue: str) -> None:
+    """End everything while a handler has a batch of `queue`, as at a crash."""
+    began = asyncio.Event()
+
+    async def hang(batch: MessageBatch) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    consumer = Consumer(handle=hang, batch_size_max=1, batch_timeout_s=0.0, retries_max=3)
+    resources.queues.consume({queue: consumer})
+    await began.wait()
+    await resources.queues.stop(grace_s=0.05)
+    await resources.close()
+
+
 def queue_of(resources: Resources, name: str = "jobs", **options: object) -> WorkerQueue:
     return resources.queue(name, **{"delay_s": 0.0, "content_type": "json", **options})
 

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from queue_worker import Worker, later, queue_of, settled
+from queue_worker import Worker, cut_off, later, queue_of, settled
 from ungated import make_resources
 
 from dohost.clock import ManualClock
 from dohost.errors import JsException, JsTypeError
 from dohost.simulators.queue import WorkerQueue
 from dohost.simulators.queue_batch import MessageBatch
-from dohost.simulators.queue_consumer import Consumer
 from dohost.simulators.resources import Resources
 from dohost.telemetry import Event
 
@@ -150,15 +149,8 @@ async def test_a_batch_that_was_cut_off_comes_again_as_a_second_attempt(
     tmp_path: Path, clock: ManualClock
 ) -> None:
     resources = make_resources(tmp_path, clock)
-
-    async def hang(batch: MessageBatch) -> None:
-        await asyncio.Event().wait()
-
-    hanging = Consumer(handle=hang, batch_size_max=1, batch_timeout_s=0.0, retries_max=3)
-    resources.queues.consume({"jobs": hanging})
     await queue_of(resources).send("x")
-    await resources.queues.stop(grace_s=0.05)
-    await resources.close()
+    await cut_off(resources, "jobs")
     resources = make_resources(tmp_path, clock)
     worker = Worker()
     try:
@@ -205,17 +197,7 @@ async def test_a_dead_letter_is_kept_for_four_days_from_its_arrival_also_over_a_
     assert [attempts for ((_, attempts),) in failing.batches] == [1, 2, 3, 4]
     clock.advance(DAY_S)
 
-    began = asyncio.Event()
-
-    async def hang(batch: MessageBatch) -> None:
-        began.set()
-        await asyncio.Event().wait()
-
-    hanging = Consumer(handle=hang, batch_size_max=1, batch_timeout_s=0.0, retries_max=3)
-    resources.queues.consume({"dead": hanging})
-    await began.wait()
-    await resources.queues.stop(grace_s=0.05)
-    await resources.close()
+    await cut_off(resources, "dead")
     resources = make_resources(tmp_path, clock, seed=2)
     dead = Worker()
     try:
