@@ -88,7 +88,8 @@ async def r2_numbers(resources: Resources) -> AsyncIterator[int]:
 
 async def queue_numbers(resources: Resources) -> AsyncIterator[int]:
     now_ms = SystemClock().realtime_ns() // 1_000_000
-    for delivery in await resources._messages.take("jobs", now_ms=now_ms, limit=10_000):
+    taken = await resources._messages.take("jobs", now_ms=now_ms, limit=10_000)
+    for delivery in taken.deliveries:
         yield number_of(delivery.value())
 
 
