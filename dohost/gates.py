@@ -21,7 +21,7 @@ A gate that is broken stays broken: its first error answers every later use.
 
 Invariants: (1) at most one turn of an object is on the stack; (2) waiters of one scope pass in the
 order in which they came; (3) a batch's callbacks run once, in the order in which they were added;
-(4) a broken gate admits nobody. This file knows nothing of asyncio, SQLite or users' classes; it calls
+(4) a broken gate admits nobody; (5) a callback that raises keeps no other from being called. This file knows nothing of asyncio, SQLite or users' classes; it calls
 back through `GateWaiter` and plain callables, and is scheduled through the injected `schedule`.
 """
 
@@ -230,8 +230,7 @@ class Batch:
         """Tell everybody who waits now that it takes too long; what comes later waits for the outcome."""
         self.is_given_up = True
         callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(error)
+        _tell(callbacks, error)
 
     def finish(self, error: BaseException | None) -> None:
         """Record the outcome, once, and tell everybody in order."""
@@ -243,8 +242,19 @@ class Batch:
         if self._patient_callbacks is not None:
             callbacks += self._patient_callbacks
             self._patient_callbacks = None
-        for callback in callbacks:
+        _tell(callbacks, error)
+
+
+def _tell(callbacks: list[Durable], error: BaseException | None) -> None:
+    """Call all, in order, and raise the first exception when that is done."""
+    failure: Exception | None = None
+    for callback in callbacks:
+        try:
             callback(error)
+        except Exception as raised:  # noqa: BLE001 - raised below
+            failure = failure or raised
+    if failure is not None:
+        raise failure
 
 
 class OutputGate:

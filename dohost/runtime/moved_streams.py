@@ -175,7 +175,12 @@ class _MovedSink:
         done = self._loop.create_future()
 
         def go() -> None:
-            sent = asyncio.ensure_future(act())
+            try:
+                sent = asyncio.ensure_future(act())
+            except JsException as error:
+                # A chunk that the sink refuses at once; others wait for the same commit.
+                _settle(done, error)
+                return
             sent.add_done_callback(
                 lambda _: _settle(
                     done, asyncio.CancelledError() if sent.cancelled() else sent.exception()

@@ -303,7 +303,7 @@ class Committer:
             error = lines[0].sync()
             self._measure(self._clock.monotonic() - started)
             batch = lines[0].syncing()
-            lines[0].synced(error)
+            self._tell(lines[0], error)
             if not batch.is_done:
                 # The file is durable, and the catalog is not yet.
                 self.watch_over([(lines[0], batch)])
@@ -354,4 +354,13 @@ class Committer:
         self._jobs -= 1
         self._measure(each_s)
         for line, error in outcomes:
+            self._tell(line, error)
+
+    def _tell(self, line: CommitLine, error: BaseException | None) -> None:
+        """Tell a line of its sync; what goes wrong behind it is no business of the other lines."""
+        try:
             line.synced(error)
+        except Exception as failure:  # noqa: BLE001 - reported; nobody waits for the committer
+            self._loop.call_exception_handler(
+                {"message": "what waited for a commit failed", "exception": failure}
+            )

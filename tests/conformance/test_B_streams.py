@@ -30,6 +30,11 @@ class Streams(DurableObject):
             await writer.write(f"{number},".encode())
         await writer.close()
 
+    async def write_text(self, stream):
+        self.ctx.storage.put("n", 1)
+        stream.getWriter().write("text")
+        return "done"
+
     async def write_and_break(self, stream):
         await stream.getWriter().write(b"half")
         self.ctx.abort("broke")
@@ -108,6 +113,12 @@ async def test_a_writable_stream_as_an_argument_is_written_by_the_callee(bench) 
     call = asyncio.ensure_future((await streams(bench)).write(pipe.writable))
     assert await Response(pipe.readable).text() == "0,1,2,"
     assert await call is None
+
+
+async def test_text_that_a_stream_refuses_keeps_nothing_else_from_leaving(bench) -> None:
+    pipe = TransformStream()
+    async with asyncio.timeout(5):
+        assert await (await streams(bench)).write_text(pipe.writable) == "done"
 
 
 async def test_a_stream_in_a_result_is_produced_as_events_of_its_object(bench) -> None:

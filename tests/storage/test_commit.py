@@ -348,3 +348,34 @@ async def test_what_was_committed_before_an_explicit_transaction_is_synced_insid
     line.synced(None)
     await ticks()
     assert batch.is_done
+
+
+async def test_what_fails_behind_one_commit_keeps_nobody_else_waiting(
+    committer: Committer, executor: HeldExecutor
+) -> None:
+    reported: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    mistake, log = RuntimeError("a mistake of ours"), list[str]()
+
+    def fail(error: BaseException | None) -> None:
+        raise mistake
+
+    first, second = (CommitLine(committer, File(log, name)) for name in "ab")
+    for line in (first, second):
+        batch = line.wrote()
+        batch.add_callback(fail)
+        batch.add_callback(lambda error, line=line: log.append("heard"))
+    await ticks()
+    executor.run()
+    await ticks()
+    assert log.count("heard") == 2
+    assert first.is_clean
+    assert second.is_clean
+    alone = first.wrote()
+    alone.add_callback(fail)
+    await ticks()
+    executor.run()
+    await ticks()
+    assert alone.is_done
+    assert reported == [mistake] * 3

@@ -300,3 +300,17 @@ def test_only_text_and_bytes_are_messages() -> None:
     socket.accept()
     with pytest.raises(JsTypeError, match="not dict"):
         socket.send({})
+
+
+async def test_half_a_character_is_sent_as_a_replacement_and_a_pair_as_one() -> None:
+    client, server = WebSocketPair()
+    events = _listen(client)
+    server.accept()
+    server.send("a\ud800b\udc00\ud83d\ude00\N{SNOWMAN}")
+    server.close(1000, "\udfff")
+    await _settle()
+    assert events[0].data == "a\ufffdb\ufffd\N{GRINNING FACE}\N{SNOWMAN}"
+    assert events[1].reason == "\ufffd"
+    pair = WebSocketRequestResponsePair("\ud800", "x")
+    pair.check()
+    assert pair.request == "\ufffd"

@@ -33,6 +33,14 @@ _ATTACHMENT_HEADER_BYTES = 2
 _RESERVED_CODES = frozenset({1004, NO_STATUS, ABNORMAL, 1015})
 
 
+def well_formed(text: str) -> str:
+    """Return `text` as a frame can carry it: half a character becomes a replacement character."""
+    text = str(text)
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def is_close_code(code: int) -> bool:
     """Return whether a close frame may carry `code`."""
     return 1000 <= code <= 4999 and code not in _RESERVED_CODES
@@ -44,8 +52,8 @@ class WebSocketRequestResponsePair:
     __slots__ = ("request", "response")
 
     def __init__(self, request: str, response: str) -> None:
-        self.request = str(request)
-        self.response = str(response)
+        self.request = well_formed(request)
+        self.response = well_formed(response)
 
     @classmethod
     def new(cls, request: str, response: str) -> WebSocketRequestResponsePair:
@@ -112,7 +120,7 @@ class WebSocket(Transferable):
                 f"WebSocket messages are text or bytes, not {type(message).__name__}."
             )
         if not end.is_gone:
-            end.emit(str(message) if isinstance(message, str) else bytes(message))
+            end.emit(well_formed(message) if isinstance(message, str) else bytes(message))
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Send a close frame; a second call does nothing.
@@ -128,11 +136,12 @@ class WebSocket(Transferable):
             raise InvalidAccessError(
                 "If you specify a WebSocket close reason, you must also specify a code."
             )
-        if len((reason or "").encode()) > REASON_BYTES_MAX:
+        reason = well_formed(reason or "")
+        if len(reason.encode()) > REASON_BYTES_MAX:
             raise JsException(
                 "WebSocket close reason is longer than 123 bytes.", name="SyntaxError"
             )
-        end.relay(Close(code=NO_STATUS if code is None else code, reason=reason or ""))
+        end.relay(Close(code=NO_STATUS if code is None else code, reason=reason))
 
     @property
     def readyState(self) -> int:
