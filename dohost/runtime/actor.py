@@ -281,8 +281,8 @@ class Actor:
 
     def wait_until(self, awaitable: Awaitable[object]) -> None:
         """Keep this instance until `awaitable` is done; log its failure."""
-        self._holds += 1
         future = asyncio.ensure_future(awaitable)
+        self._holds += 1
 
         def done(task: asyncio.Future[object]) -> None:
             self._holds -= 1

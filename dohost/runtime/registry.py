@@ -310,9 +310,13 @@ class ObjectClass:
             hibernation.hang_up(close)
 
     def hang_up_all(self, close: Close) -> None:
-        """Close every hibernatable socket of this class."""
+        """Close every hibernatable socket of this class, and of facets inside its objects."""
         for object_id in tuple(self._hibernations):
             self.hang_up(object_id, close)
+        for actor in tuple(self.actors.values()):
+            for each in actor.family():
+                if each is not actor:
+                    each.object_class.hang_up(each.key.object_id, close)
 
     # Delivery (the dispatcher behind stubs) ---------------------------------------------------
 

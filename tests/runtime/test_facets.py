@@ -379,3 +379,18 @@ async def test_a_facet_that_only_looked_for_sockets_does_not_keep_its_object(
 ) -> None:
     assert await root.call(["a"], "look_for_sockets") == 0
     assert bench.actor("r", class_name="Root").evict_if_idle()
+
+
+async def test_sockets_of_facets_are_closed_with_a_reason_when_code_changes(
+    root, bench: Bench
+) -> None:
+    await root.call(["a", "deep"], "accept_socket")
+    *_, facet = bench.actor("r", class_name="Root").family()
+    (client,) = type(facet.instance).clients
+    closed: list[object] = []
+    client.addEventListener("close", closed.append)
+    client.accept()
+    await bench.run(CODE.replace("ended", "over"))
+    await asyncio.sleep(0.1)
+    (event,) = closed
+    assert event.code == 1012
