@@ -57,6 +57,8 @@ class Cut:
         self.logs: dict[Address, LogState] = {}
         self.newer: set[Address] = set()
         self.kept: dict[Address, Path] = {}
+        # What is being copied; each event is set at the end of that.
+        self.copying: dict[Address, asyncio.Event] = {}
         self.timer: asyncio.TimerHandle | None = None
 
     def note(self, live: Live) -> None:
@@ -106,7 +108,20 @@ class Cuts:
         cut = self._opened(number)
         if address in cut.newer:
             return None
-        path = cut.kept.get(address, path)
+        # However long it takes: a checkpoint in the middle would tear the copy.
+        ended = cut.copying[address] = asyncio.Event()
+        try:
+            copied = await self._copied(cut, address, cut.kept.get(address, path), target)
+        finally:
+            cut.copying.pop(address, None)
+            ended.set()
+            self._touch(cut)
+        if copied is not None and self._open.get(number) is not cut:
+            await asyncio.to_thread(target.unlink, missing_ok=True)
+            raise CallerError("This backup was ended while an object was copied.")
+        return copied
+
+    async def _copied(self, cut: Cut, address: Address, path: Path, target: Path) -> Copied | None:
         found = await asyncio.to_thread(log_state_of, path)
         if found is None:
             return None
@@ -117,6 +132,8 @@ class Cuts:
     async def keep(self, address: Address, path: Path) -> None:
         """Keep files that are about to go for the cuts that they are in; no instance has them open."""
         for cut in tuple(self._open.values()):
+            if (copying := cut.copying.get(address)) is not None:
+                await copying.wait()
             if address in cut.newer or address in cut.kept:
                 continue
             try:
@@ -172,7 +189,14 @@ class Cuts:
     def _touch(self, cut: Cut) -> None:
         if cut.timer is not None:
             cut.timer.cancel()
-        cut.timer = self._loop.call_later(UNUSED_MAX_S, self.end, cut.number)
+        if self._open.get(cut.number) is cut:
+            cut.timer = self._loop.call_later(UNUSED_MAX_S, self._end_unused, cut)
+
+    def _end_unused(self, cut: Cut) -> None:
+        if cut.copying:
+            self._touch(cut)
+        else:
+            self.end(cut.number)
 
 
 def _link(path: Path, kept: Path) -> None:

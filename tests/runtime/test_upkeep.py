@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 from host_bench import Bench
 
 from dohost.errors import CallerError, DohostError, JsException, Overloaded
+from dohost.runtime import cuts
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.cuts import UNUSED_MAX_S
 from dohost.runtime.upkeep import Upkeep
+from dohost.storage.copies import Copied, copy_out
 from dohost.storage.inspection import verify
 from dohost.storage.schema import ObjectMeta
+from dohost.storage.timeline import LogState
 
 CODE = """
 import asyncio
@@ -118,6 +122,46 @@ async def test_what_is_newer_than_a_backup_is_not_in_it(bench: Bench) -> None:
     with pytest.raises(CallerError, match="This backup has ended"):
         await upkeep.copy_backup(backup.number, item, bench.root / "c.sqlite")
     assert UNUSED_MAX_S > 1
+
+
+async def test_a_copy_that_takes_long_is_not_torn_by_checkpoints(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.run(CODE)
+    await ledger(bench).add()
+    upkeep, copying, go_on = Upkeep(bench.host), threading.Event(), threading.Event()
+
+    def slow(path: Path, log: LogState, target: Path) -> Copied:
+        copying.set()
+        assert go_on.wait(10)
+        return copy_out(path, log, target)
+
+    monkeypatch.setattr(cuts, "copy_out", slow)
+    monkeypatch.setattr(cuts, "UNUSED_MAX_S", 0.01)
+    for is_ended in (False, True):
+        backup = await upkeep.begin_backup(["app-Ledger"])
+        target = bench.root / f"{is_ended}.sqlite"
+        copy = asyncio.ensure_future(upkeep.copy_backup(backup.number, backup.items[0], target))
+        await asyncio.to_thread(copying.wait, 10)
+        # Files that are to go stay until they are copied.
+        path = upkeep.file_of(key(bench))
+        keeping = asyncio.ensure_future(bench.host.parts.cuts.keep(key(bench).address, path))
+        await asyncio.sleep(0.05)
+        assert not keeping.done()
+        if is_ended:
+            upkeep.end_backup(backup.number)
+        go_on.set()
+        if is_ended:
+            with pytest.raises(CallerError, match="ended"):
+                await copy
+        else:
+            assert await copy is not None
+        assert target.exists() is not is_ended
+        await keeping
+        copying.clear()
+        go_on.clear()
+    await asyncio.sleep(0.05)
+    assert not bench.host.parts.cuts._open
 
 
 async def test_export_and_import_give_the_same_bytes(bench: Bench) -> None:
