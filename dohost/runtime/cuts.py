@@ -50,10 +50,14 @@ class Live(Protocol):
 
 
 class Cut:
-    """Where each object was; `newer` had no file then, `kept` is where files are that have gone since."""
+    """Where each object was; `newer` had no file then, `kept` is where files are that have gone since.
 
-    def __init__(self, number: int) -> None:
+    `keeps`: whether they are kept at all.
+    """
+
+    def __init__(self, number: int, *, keeps: bool) -> None:
         self.number = number
+        self.keeps = keeps
         self.logs: dict[Address, LogState] = {}
         self.newer: set[Address] = set()
         self.kept: dict[Address, Path] = {}
@@ -91,11 +95,14 @@ class Cuts:
         for cut in self._open.values():
             cut.note(live)
 
-    async def begin(self, live: Callable[[], Iterable[Live]]) -> Cut:
-        """Take a cut of the files; `live` tells what lives at that moment."""
+    async def begin(self, live: Callable[[], Iterable[Live]], *, keeps: bool = True) -> Cut:
+        """Take a cut of the files; `live` tells what lives at that moment.
+
+        `keeps`: keep files that go before they are copied; who sees to it that none goes needs no such thing.
+        """
         await self._checkpointer.rest()
         self._count += 1
-        cut = self._open[self._count] = Cut(self._count)
+        cut = self._open[self._count] = Cut(self._count, keeps=keeps)
         for each in live():
             cut.note(each)
         self._touch(cut)
@@ -134,7 +141,7 @@ class Cuts:
         for cut in tuple(self._open.values()):
             if (copying := cut.copying.get(address)) is not None:
                 await copying.wait()
-            if address in cut.newer or address in cut.kept:
+            if not cut.keeps or address in cut.newer or address in cut.kept:
                 continue
             try:
                 found = await asyncio.to_thread(log_state_of, path)

@@ -95,7 +95,7 @@ class FacetFiles:
             for actor in live:
                 await actor.committed_so_far()
             await self._remove(doomed)
-            cut = await self._parts.cuts.begin(lambda: live)
+            cut = await self._parts.cuts.begin(lambda: live, keeps=False)
             try:
                 for source, target in pairs:
                     await self._copy(cut.number, source, target)

@@ -20,6 +20,7 @@ from tests.simulation.disk_trace import (
     Created,
     Effect,
     Left,
+    Linked,
     Removed,
     Renamed,
     SyncBegan,
@@ -154,6 +155,8 @@ class Disk:
             case Renamed(path, new_path):
                 self._entry(new_path).pending.append(self._entry(path).latest())
                 self._entry(path).pending.append(None)
+            case Linked(path, new_path):
+                self._entry(new_path).pending.append(self._entry(path).latest())
             case Wrote(path) | Truncated(path):
                 file = self._entry(path).latest()
                 # A file that was removed while it is open is nobody's after a power cut.

@@ -31,6 +31,13 @@ class Renamed(msgspec.Struct, frozen=True):
     new_path: str
 
 
+class Linked(msgspec.Struct, frozen=True):
+    """A file has a second name."""
+
+    path: str
+    new_path: str
+
+
 class Wrote(msgspec.Struct, frozen=True):
     path: str
     offset: int
@@ -66,7 +73,18 @@ class Left(msgspec.Struct, frozen=True):
     text: str
 
 
-Effect = Created | Removed | Renamed | Wrote | Truncated | SyncBegan | SyncEnded | SyncFailed | Left
+Effect = (
+    Created
+    | Removed
+    | Renamed
+    | Linked
+    | Wrote
+    | Truncated
+    | SyncBegan
+    | SyncEnded
+    | SyncFailed
+    | Left
+)
 
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<call>\w+)\((?P<rest>.*)")
 _RESUMED = re.compile(r"(?P<pid>\d+) +<\.\.\. (?P<call>\w+) resumed>(?P<rest>.*)")
@@ -146,6 +164,15 @@ class _Reader:
                 path = _strings(rest)[0]
                 self._known.discard(path)
                 yield Removed(path)
+            case "unlinkat":
+                # A tree is removed name by name, below descriptors of its directories.
+                path = f"{_path_of_fd(rest)[1]}/{_strings(rest)[0]}"
+                self._known.discard(path)
+                yield Removed(path)
+            case "link":
+                path, new_path = _strings(rest)
+                self._known.add(new_path)
+                yield Linked(path, new_path)
             case "mkdir":
                 yield Created(_strings(rest)[0])
             case "rename":

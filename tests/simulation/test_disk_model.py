@@ -8,6 +8,7 @@ from tests.simulation.disk_model import Disk, Fate, File
 from tests.simulation.disk_trace import (
     Created,
     Left,
+    Linked,
     Removed,
     Renamed,
     SyncBegan,
@@ -117,6 +118,20 @@ def test_removing_truncating_and_renaming_wait_for_the_directory() -> None:
     assert () in states(made)
 
 
+def test_a_second_name_keeps_a_file_whose_first_one_goes() -> None:
+    made = disk(
+        Created("/d/f"),
+        Wrote("/d/f", 0, b"ab"),
+        SyncBegan("/d/f", 1),
+        SyncEnded("/d/f", 1),
+        Linked("/d/f", "/d/g"),
+        Removed("/d/f"),
+        SyncBegan("/d", 2),
+        SyncEnded("/d", 2),
+    )
+    assert states(made) == {(("/d/g", b"ab"),)}
+
+
 def test_a_trace_becomes_effects() -> None:
     def hexed(text: str) -> str:
         return "".join(f"\\x{byte:02x}" for byte in text.encode())
@@ -133,7 +148,9 @@ def test_a_trace_becomes_effects() -> None:
         f'7 write(1<{hexed("/elsewhere")}>, "{hexed("3 1")}", 3) = 3',
         f"7 fsync(5<{hexed('/r/f')}>) = -1 EIO (Input/output error)",
         f"7 ftruncate(5<{hexed('/r/f')}>, 0) = 0",
+        f'7 link("{hexed("/r/f")}", "{hexed("/r/g")}") = 0',
         f'7 unlink("{hexed("/r/f")}") = 0',
+        f'7 unlinkat(9<{hexed("/r")}>, "{hexed("g")}", 0) = 0',
     ]
     assert list(effects(lines, root="/r", acks="/r/acks")) == [
         Created("/r/f"),
@@ -145,5 +162,7 @@ def test_a_trace_becomes_effects() -> None:
         Left("3 1"),
         SyncBegan("/r/f", 2),
         Truncated("/r/f", 0),
+        Linked("/r/f", "/r/g"),
         Removed("/r/f"),
+        Removed("/r/g"),
     ]
