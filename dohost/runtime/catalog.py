@@ -41,6 +41,10 @@ SET_ALARM = (
     "ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, name = coalesce(excluded.name, name)"
 )
 KNOWS_OBJECT = "SELECT 1 FROM objects WHERE unique_key = ? AND object_id = ?"
+KNOWS_FACETS = (
+    "SELECT 1 FROM objects WHERE unique_key = ?1 "
+    "AND object_id > ?2 || '.' AND object_id < ?2 || '/' LIMIT 1"
+)
 CLEAR_ALARM = "DELETE FROM alarms WHERE unique_key = ? AND object_id = ?"
 
 # A facet's id is its root's with a number behind it: a forgotten object's facets are forgotten, too.
@@ -103,6 +107,8 @@ class Catalog:
         self._connection: aiosqlite.Connection | None = None
         self._pending: Changes | None = None
         self._writer: asyncio.Task[object] | None = None
+        # Whether it was there when it was opened, and not made then.
+        self.was_there = False
 
     async def __aenter__(self) -> Catalog:
         # SQLite makes the log and its index with the rights of the file, whatever the umask.
@@ -112,6 +118,8 @@ class Catalog:
         self._connection = connection
         await connection.execute("PRAGMA journal_mode = WAL")
         await connection.execute("PRAGMA synchronous = FULL")
+        tables = await connection.execute_fetchall("SELECT name FROM sqlite_schema")
+        self.was_there = any(name == "objects" for (name,) in tables)
         for statement in SCHEMA:
             await connection.execute(statement)
         return self
@@ -164,9 +172,16 @@ class Catalog:
 
         Raises: StorageFailure.
         """
+        return self._finds(KNOWS_OBJECT, key)
+
+    def knows_facets(self, key: ObjectKey) -> bool:
+        """Return whether any facet of the object is recorded; blocks as well. Raises: StorageFailure."""
+        return self._finds(KNOWS_FACETS, key)
+
+    def _finds(self, query: str, key: ObjectKey) -> bool:
         try:
             with contextlib.closing(sqlite3.connect(self._path)) as connection:
-                found = connection.execute(KNOWS_OBJECT, key.address).fetchone()
+                found = connection.execute(query, key.address).fetchone()
         except sqlite3.Error as error:
             raise StorageFailure(
                 f"{self._path} could not be read ({error})", outcome="not-applied"

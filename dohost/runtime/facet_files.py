@@ -13,14 +13,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dohost.errors import DohostError, StorageFailure
+from dohost.errors import DohostError, Quarantined, StorageFailure
 from dohost.gates import Batch
 from dohost.objects.rpc import Reply
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.tasks import spawn
 from dohost.storage.copies import install, prepare_import
 from dohost.storage.directories import sync_directory
-from dohost.storage.facet_index import FacetIndex
+from dohost.storage.facet_index import FacetIndex, index_path
 from dohost.storage.log_file import log_path
 from dohost.storage.removal import remove_files
 from dohost.storage.schema import ObjectMeta
@@ -41,8 +41,18 @@ class FacetFiles:
         indexes, object_id = self._class.facet_indexes, root.key.object_id
         found = indexes.get(object_id)
         if found is None:
-            found = indexes[object_id] = FacetIndex(self._class.file_of(object_id))
+            found = indexes[object_id] = self._read_index()
         self.index = found
+
+    def _read_index(self) -> FacetIndex:
+        path = self._class.file_of(self.root.key.object_id)
+        index = FacetIndex(path)
+        # A facet is recorded after its entry is durable.
+        if index.is_unfinished and self._parts.catalog.knows_facets(self.root.key):
+            raise Quarantined(
+                f"{index_path(path)} begins with zeros; its object's facets can't be told apart"
+            )
+        return index
 
     def key(self, parent: int, name: str) -> ObjectKey:
         """Return the key of a facet that is about to start; gives it a number."""

@@ -16,8 +16,11 @@ from pathlib import Path
 
 from dohost.errors import Quarantined
 from dohost.runtime.catalog import Catalog, ObjectKey
+from dohost.storage.facet_index import FacetIndex, is_facet
 from dohost.storage.inspection import facts
 from dohost.storage.integrity import check_files
+from dohost.storage.log_file import read_header
+from dohost.storage.opening import is_torn
 from dohost.telemetry import Log
 
 LOGGED_MAX = 20
@@ -80,24 +83,35 @@ async def report_missing(
 
 async def _make_anew(persist: Path, *, catalog: Catalog, log: Log) -> None:
     """Fill a catalog that knows nothing from the files: it was deleted, or the directory is a backup."""
-    objects, alarms, forgotten = await asyncio.to_thread(read_all, persist, 0)
+    objects, alarms, forgotten = await asyncio.to_thread(
+        read_all, persist, 0, knew_nothing=catalog.was_there
+    )
     if objects or forgotten:
         await catalog.replace(objects, alarms)
         log.event("catalog.rebuilt", objects=len(objects), alarms=len(alarms), forgotten=forgotten)
 
 
 def read_all(
-    persist: Path, now_ms: int
+    persist: Path, now_ms: int, *, knew_nothing: bool
 ) -> tuple[list[tuple[ObjectKey, int]], list[tuple[ObjectKey, int]], list[str]]:
-    """Return what the files say: objects with the time `now_ms`, alarms, and what can't be trusted."""
+    """Return what the files say: objects with the time `now_ms`, alarms, and what can't be trusted.
+
+    What is recorded counts as acknowledged, so what was never durable is not: a facet that its object's index
+    does not know, and a new file that a power cut has torn. A catalog that was there and knew nothing
+    (`knew_nothing`) tells the latter; without one, a log beside the file may be all that is left of much.
+    """
     objects: list[tuple[ObjectKey, int]] = []
     alarms: list[tuple[ObjectKey, int]] = []
     forgotten: list[str] = []
+    facets: dict[Path, int] = {}
     for path in sorted((persist / "v3" / "do").glob("*/*.sqlite")):
         if path.stem == "metadata":
             continue
         try:
             check_files(path)
+            is_lost = is_torn(path) and (knew_nothing or read_header(path) is None)
+            if is_lost or not _is_indexed(path, facets):
+                continue
             found = facts(path)
         except Quarantined as error:
             forgotten.append(str(error))
@@ -107,3 +121,17 @@ def read_all(
         if found.alarm_ms is not None:
             alarms.append((key, found.alarm_ms))
     return objects, alarms, forgotten
+
+
+def _is_indexed(path: Path, facets: dict[Path, int]) -> bool:
+    """Return whether a file is an object's own, or a facet's that the index knows. Raises: Quarantined.
+
+    `facets` keeps the greatest number of each index that was read.
+    """
+    if not is_facet(path.stem):
+        return True
+    root, _, number = path.stem.partition(".")
+    parent = path.with_name(f"{root}.sqlite")
+    if parent not in facets:
+        facets[parent] = FacetIndex(parent).last
+    return number.isdecimal() and 0 < int(number) <= facets[parent]

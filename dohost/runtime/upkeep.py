@@ -142,7 +142,7 @@ class Upkeep:
         """Make the catalog anew from the files. A file that can't be trusted is said and left out."""
         parts = self._host.parts
         objects, alarms, forgotten = await asyncio.to_thread(
-            read_all, parts.persist, self._now_ms()
+            read_all, parts.persist, self._now_ms(), knew_nothing=False
         )
         await parts.catalog.replace(objects, alarms)
         for key, due_ms in alarms:

@@ -3,7 +3,9 @@
 A facet is known by its parent's number and its own name; its number, which is part of its file's name, is
 the place of its entry. The object itself is number 0. Entries are only ever added: a facet that is deleted
 keeps its number. An entry is written and synced before the facet's first write is acknowledged, and with it
-all before it. What a crash has left of an entry at the end is nothing, and is written over.
+all before it. What a crash has left of an entry at the end is nothing, and is written over. So is an index that
+begins with zeros, which a power cut may leave of a new one: nothing in it was durable. Whoever knows better
+(`is_unfinished`) has to refuse it.
 """
 
 from __future__ import annotations
@@ -56,6 +58,10 @@ class FacetIndex:
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
+            content = b""
+        start = content[: len(_MAGIC)]
+        self.is_unfinished = len(start) == len(_MAGIC) and not any(start)
+        if self.is_unfinished:
             content = b""
         self._entries = _parsed(content, self._path)
         self._numbers = {entry: number for number, entry in enumerate(self._entries, start=1)}

@@ -14,7 +14,7 @@ from pathlib import Path
 from dohost.errors import JsException, Quarantined, StorageFailure, TooManyFiles
 from dohost.storage.database import Database
 from dohost.storage.files import set_aside
-from dohost.storage.schema import is_torn_image
+from dohost.storage.schema import image, is_torn_image
 
 
 def open_object(
@@ -59,6 +59,15 @@ def _opened(
         return database
     except JsException as error:
         raise StorageFailure(f"{path} can't be read: {error}", outcome="not-applied") from error
+
+
+def is_torn(path: Path) -> bool:
+    """Return whether a file lacks a part of the image that it was made from: it was never durable."""
+    try:
+        content = path.read_bytes() if path.stat().st_size <= len(image()) else None
+    except OSError:
+        return False
+    return content is not None and content != image() and is_torn_image(content)
 
 
 def _is_unfinished(path: Path) -> bool:

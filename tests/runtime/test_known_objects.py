@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,7 @@ from host_bench import Bench
 from dohost.errors import JsException
 from dohost.runtime.host import Host
 from dohost.runtime.known_objects import LOGGED_MAX, MissingFiles
+from dohost.storage.schema import image
 
 COUNTER = """
 class Counter(DurableObject):
@@ -124,3 +127,72 @@ async def test_many_missing_files_are_counted(bench: Bench) -> None:
     await bench.restart(COUNTER)
     assert len(warnings(bench)) == LOGGED_MAX + 1
     assert warnings(bench)[-1] == {"more": 3}
+
+
+async def after_first_power_cut(bench: Bench, *, keeps_catalog: bool, keeps_log: bool) -> Path:
+    """Leave a torn new file of "b" and a catalog in which nothing was recorded yet, or none at all."""
+    await bench.run(COUNTER)
+    await bench.stub("b").add()
+    path, persist = file_of(bench, "b"), bench.host.options.persist
+    await bench.host.drain(grace_s=1)
+    content = bytearray(image())
+    content[4096:4608] = bytes(512)
+    path.write_bytes(content)
+    if not keeps_log:
+        Path(f"{path}-wal").unlink()
+    catalog = persist / "catalog.sqlite"
+    if keeps_catalog:
+        with contextlib.closing(sqlite3.connect(catalog)) as connection:
+            connection.execute("DELETE FROM objects")
+            connection.commit()
+    else:
+        for each in persist.glob("catalog.sqlite*"):
+            each.unlink()
+    await bench.restart(COUNTER)
+    return path
+
+
+async def test_a_new_file_torn_by_a_power_cut_is_begun_anew_though_the_catalog_knows_nothing(
+    bench: Bench,
+) -> None:
+    path = await after_first_power_cut(bench, keeps_catalog=True, keeps_log=False)
+    assert await bench.stub("b").add() == 1
+    assert path.with_name(f"{path.name}.unfinished").exists()
+
+
+async def test_a_torn_file_is_a_new_one_whatever_its_log_says_where_the_catalog_is_left(
+    bench: Bench,
+) -> None:
+    await after_first_power_cut(bench, keeps_catalog=True, keeps_log=True)
+    assert await bench.host.parts.catalog.all_objects() == []
+
+
+async def test_a_torn_file_with_a_log_is_no_new_one_where_the_catalog_was_lost(
+    bench: Bench,
+) -> None:
+    path = await after_first_power_cut(bench, keeps_catalog=False, keeps_log=True)
+    known = await bench.host.parts.catalog.all_objects()
+    assert [key.object_id for key in known] == [path.stem]
+    assert not path.with_name(f"{path.name}.unfinished").exists()
+
+
+async def test_a_torn_file_alone_is_a_new_one_also_where_the_catalog_was_lost(
+    bench: Bench,
+) -> None:
+    await after_first_power_cut(bench, keeps_catalog=False, keeps_log=False)
+    assert await bench.host.parts.catalog.all_objects() == []
+    assert await bench.stub("b").add() == 1
+
+
+async def test_a_file_that_no_object_has_is_not_recorded(bench: Bench) -> None:
+    await bench.run(COUNTER)
+    await bench.stub("b").add()
+    path, persist = file_of(bench, "b"), bench.host.options.persist
+    await bench.host.drain(grace_s=1)
+    for name in (f"{path.stem}.1.sqlite", f"{path.stem}.old.sqlite"):
+        path.with_name(name).write_bytes(path.read_bytes())
+    for each in persist.glob("catalog.sqlite*"):
+        each.unlink()
+    await bench.restart(COUNTER)
+    known = await bench.host.parts.catalog.all_objects()
+    assert [key.object_id for key in known] == [path.stem]

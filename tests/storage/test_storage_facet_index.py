@@ -68,6 +68,18 @@ def test_what_a_crash_leaves_of_an_entry_is_nothing_and_is_written_over(
     assert (again.last, again.name(again.last)) == (index.last, "new")
 
 
+@pytest.mark.parametrize("rest", [b"", bytes(5), WORKERDS[8:]])
+def test_an_index_that_begins_with_zeros_is_a_new_one_that_never_was_durable(
+    path: Path, rest: bytes
+) -> None:
+    index_path(path).write_bytes(bytes(8) + rest)
+    index = FacetIndex(path)
+    assert (index.is_unfinished, index.last) == (True, 0)
+    fill(path)
+    assert index_path(path).read_bytes() == WORKERDS
+    assert not FacetIndex(path).is_unfinished
+
+
 @pytest.mark.parametrize(
     "content",
     [b"SQLite format 3\0", WORKERDS[:8] + b"\x05\0\x01\0a", WORKERDS[:8] + b"\0\0\x01\0\xff"],
