@@ -178,11 +178,10 @@ def test_what_fails_while_the_tail_of_a_log_is_copied_is_the_hosts_error(
         bench.database.log_state()
 
 
-@pytest.mark.parametrize("is_there_room", [True, False])
-def test_when_no_descriptor_is_left_others_give_theirs_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there_room: bool
+def take_descriptors(
+    monkeypatch: pytest.MonkeyPatch, database: Database, *, is_there_room: bool
 ) -> None:
-    database = Database(tmp_path / "new.sqlite", META)
+    """Let the process have no descriptor left, until others make room, if they can."""
     real = os.open
 
     def refuse(name: object, flags: int, mode: int = 0o777) -> int:
@@ -195,6 +194,14 @@ def test_when_no_descriptor_is_left_others_give_theirs_up(
 
     database.make_room = make_room
     monkeypatch.setattr("dohost.storage.files.os.open", refuse)
+
+
+@pytest.mark.parametrize("is_there_room", [True, False])
+def test_when_no_descriptor_is_left_others_give_theirs_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there_room: bool
+) -> None:
+    database = Database(tmp_path / "new.sqlite", META)
+    take_descriptors(monkeypatch, database, is_there_room=is_there_room)
     if is_there_room:
         database.begin()
     else:
@@ -209,18 +216,7 @@ def test_a_lack_of_descriptors_shows_before_anything_is_written_and_costs_nothin
     path: Path, monkeypatch: pytest.MonkeyPatch, is_there_room: bool
 ) -> None:
     database = Database(path, META)
-    real = os.open
-
-    def refuse(name: object, flags: int, mode: int = 0o777) -> int:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    def make_room() -> bool:
-        if is_there_room:
-            monkeypatch.setattr("dohost.storage.files.os.open", real)
-        return is_there_room
-
-    database.make_room = make_room
-    monkeypatch.setattr("dohost.storage.files.os.open", refuse)
+    take_descriptors(monkeypatch, database, is_there_room=is_there_room)
     if not is_there_room:
         with pytest.raises(TooManyFiles):
             database.begin()
@@ -228,7 +224,7 @@ def test_a_lack_of_descriptors_shows_before_anything_is_written_and_costs_nothin
         monkeypatch.undo()
     database.begin()
     # Whatever the process has left by now, the commit and its sync need none.
-    monkeypatch.setattr("dohost.storage.files.os.open", refuse)
+    take_descriptors(monkeypatch, database, is_there_room=False)
     database.run("INSERT OR REPLACE INTO _cf_KV VALUES ('k', 'v')")
     database.commit()
     database.sync()

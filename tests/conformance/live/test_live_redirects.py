@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
 import json
 from pathlib import Path
 
 import pytest
-from workers import Request
 
 from dohost.config import DurableObjectBinding, ServiceBinding, WorkerConfig
-from dohost.runtime.host import Host, HostOptions
-from dohost.runtime.lock import LockInfo
-from dohost.telemetry import Log
-from tests.benchmarks import peers
-from tests.benchmarks.servers import Command, running
+from tests.conformance.live.both import answers
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 HERE = Path(__file__).parent / "redirects"
+PROGRAM = WorkerConfig(
+    name="live",
+    main=HERE / "entry.py",
+    config_path=HERE / "wrangler.toml",
+    compatibility_date="2026-04-01",
+    durable_objects=(DurableObjectBinding(name="OBJECT", class_name="Target"),),
+    classes={"Target": "sqlite"},
+    services=(ServiceBinding(binding="SERVICE", service="live", entrypoint="Named"),),
+)
 Asked = list[tuple[str, str, dict[str, object]]]
 SENT = {"authorization": "secret", "cookie": "a=b", "content-type": "text/x"}
 BODIES: tuple[dict[str, object], ...] = ({"body": "hello"}, {"stream": True}, {})
@@ -50,11 +53,8 @@ def requests() -> Asked:
 
 
 async def test_both_answer_alike(tmp_path: Path) -> None:
-    installed = peers.install()
-    if isinstance(installed, peers.Unavailable):
-        pytest.skip(installed.reason)
     asked = requests()
-    theirs, ours = _theirs(installed, tmp_path / "workerd", asked), await _ours(tmp_path, asked)
+    theirs, ours = await answers(asked, PROGRAM, tmp_path)
     differences = [
         f"{json.dumps(request)}\n  theirs: {json.dumps(their)}\n  ours:   {json.dumps(our)}"
         for request, their, our in zip(asked, theirs, ours, strict=True)
@@ -62,47 +62,3 @@ async def test_both_answer_alike(tmp_path: Path) -> None:
     ]
     assert not differences, f"{len(differences)}\n" + "\n".join(differences[:10])
     assert sum(isinstance(their, list) and len(their) == 1 for their in theirs) > 20
-
-
-def _theirs(installed: Path, data: Path, asked: Asked) -> list[object]:
-    command = Command(
-        name="workerd",
-        arguments=(
-            str(peers.workerd(installed)),
-            "serve",
-            str(HERE / "config.capnp"),
-            "--socket-addr=http=127.0.0.1:{port}",
-            "--directory-path=objects={data}",
-        ),
-        directory=HERE,
-    )
-    with running(command, data=data) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-        connection.request("POST", "/", body=json.dumps(asked))
-        response = connection.getresponse()
-        content = response.read()
-        connection.close()
-        assert response.status == 200, content[:2000]
-    answers: list[object] = json.loads(content)
-    return answers
-
-
-async def _ours(directory: Path, asked: Asked) -> list[object]:
-    worker = WorkerConfig(
-        name="live",
-        main=HERE / "entry.py",
-        config_path=HERE / "wrangler.toml",
-        compatibility_date="2026-04-01",
-        durable_objects=(DurableObjectBinding(name="OBJECT", class_name="Target"),),
-        classes={"Target": "sqlite"},
-        services=(ServiceBinding(binding="SERVICE", service="live", entrypoint="Named"),),
-    )
-    host = Host(HostOptions(persist=directory / "data", log=Log(lambda event: None)))
-    await host.start(LockInfo(pid=1))
-    try:
-        await host.load((worker,))
-        request = Request("http://localhost/", method="POST", body=json.dumps(asked))
-        answers: list[object] = json.loads(await (await host.fetch(request)).text())
-    finally:
-        await host.drain(grace_s=1)
-    return answers
