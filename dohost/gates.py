@@ -21,8 +21,9 @@ A gate that is broken stays broken: its first error answers every later use.
 
 Invariants: (1) at most one turn of an object is on the stack; (2) waiters of one scope pass in the
 order in which they came; (3) a batch's callbacks run once, in the order in which they were added;
-(4) a broken gate admits nobody; (5) a callback that raises keeps no other from being called. This file knows nothing of asyncio, SQLite or users' classes; it calls
-back through `GateWaiter` and plain callables, and is scheduled through the injected `schedule`.
+(4) a broken gate admits nobody; (5) a callback that raises keeps no other from being called. This file
+knows nothing of asyncio, SQLite or users' classes; it calls back through `GateWaiter` and plain
+callables, and is scheduled through the injected `schedule`.
 """
 
 from __future__ import annotations

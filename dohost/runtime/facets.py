@@ -2,8 +2,8 @@
 
 A facet is an actor with gates, a file and perhaps facets of its own. It lives inside the live instance of
 its parent: its first call has the parent say, in an event of its own, which class it is; it is evicted and
-reset with the parent; it alone is reset by `abort`, and evicted when too much is open. Its files lie beside those of the root object, under the
-number that the root's index of facets gives it.
+reset with the parent; it alone is reset by `abort`, and evicted when too much is open. Its files lie beside
+those of the root object, under the number that the root's index of facets gives it.
 
 Invariants: (1) before a facet's first write is acknowledged, its root has a file, the index knows the facet,
 and the catalog knows its file, in this order; (2) while files of a facet are deleted or replaced no instance
@@ -204,10 +204,8 @@ class Facet(ObjectClass):
 
     def _busy(self) -> Batch | None:
         """Return what is done when nobody works on the facet's files, if somebody does."""
-        files, number = (
-            self._siblings.files,
-            self._siblings.files.index.number(self._siblings.number, self._name),
-        )
+        files = self._siblings.files
+        number = files.index.number(self._siblings.number, self._name)
         return None if number is None else files.busy(number)
 
     def family(self) -> Iterator[Actor]:
@@ -316,7 +314,7 @@ class Facet(ObjectClass):
 
     def forget(self, actor: Actor) -> None:
         """Let the next call start the facet anew."""
-        if actor.key.object_id in self.actors:
+        if self.actors.get(actor.key.object_id) is actor:
             self.parts.evictor.facets -= 1
         super().forget(actor)
 

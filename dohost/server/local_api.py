@@ -3,8 +3,9 @@ wrangler's addresses that run the `scheduled` handler by hand.
 
 Any web page can make a browser send requests to a loopback address, and a name that resolves to one (DNS
 rebinding) makes them same-origin. So everything under `/cdn-cgi/` checks whom the client meant to talk to
-(Host, with the port that it reached) and who makes it talk (Origin, Sec-Fetch-Site); and a call must be a JSON POST with this run's
-secret in a header of its own, which a form or an image can't send. Refusals are all 403 and say no more.
+(Host, with the port that it reached) and who makes it talk (Origin, Sec-Fetch-Site); and a call must be a
+JSON POST with this run's secret in a header of its own, which a form or an image can't send. Refusals are
+all 403 and say no more.
 """
 
 from __future__ import annotations
