@@ -25,6 +25,14 @@ FITS = {
     "EdDSA": ("OKP", "Ed25519"),
 }
 MEMBERS = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
+# What only the owner may know; a key that shows any of it is nobody's any more.
+PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+# The y coordinates of the points of small order (RFC 8032 §5.1): under such a key anybody can sign.
+ED25519_PRIME = 2**255 - 19
+ED25519_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+ED25519_WEAK = frozenset(
+    {0, 1, ED25519_PRIME - 1, ED25519_ORDER_8, ED25519_PRIME - ED25519_ORDER_8}
+)
 CURVES = {crv for _, crv in FITS.values() if crv is not None}
 
 
@@ -74,7 +82,7 @@ def parse_jwk(entry: object) -> Jwk | None:
     if kty == "RSA":
         if not is_strong_rsa(cast("str", material["n"]), cast("str", material["e"])):
             return None
-    elif crv not in CURVES:
+    elif crv not in CURVES or (kty == "OKP" and not is_strong_ed25519(cast("str", material["x"]))):
         return None
     return Jwk(
         kid=cast("str | None", entry.get("kid")),
@@ -91,7 +99,7 @@ def is_for_verifying(entry: Mapping[str, object]) -> bool:
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):
         return False
     named = all(entry.get(name) is None or is_text(entry[name]) for name in ("kid", "alg"))
-    return named and entry.get("use") in (None, "sig") and "d" not in entry
+    return named and entry.get("use") in (None, "sig") and not PRIVATE & entry.keys()
 
 
 def is_strong_rsa(modulus: str, exponent: str) -> bool:
@@ -102,6 +110,14 @@ def is_strong_rsa(modulus: str, exponent: str) -> bool:
     value = int.from_bytes(e, "big")
     bits = int.from_bytes(n, "big").bit_length()
     return RSA_BITS_MIN <= bits <= RSA_BITS_MAX and value >= 3 and value % 2 == 1
+
+
+def is_strong_ed25519(point: str) -> bool:
+    """True for 32 bytes that are no point of small order."""
+    x = strict_base64url(point)
+    if x is None or len(x) != 32:
+        return False
+    return (int.from_bytes(x, "little") % 2**255) % ED25519_PRIME not in ED25519_WEAK
 
 
 def choose(keys: Sequence[Jwk], *, kid: str | None, alg: str) -> Jwk | None:

@@ -2,8 +2,10 @@
 
 A set is data in the configuration, or a document fetched from the configured https URL through an
 injected function. Fetches are single-flight, at least 30 s apart per issuer; an unknown `kid` asks
-for one and is remembered, so that sprayed ids cost nothing. A failed fetch leaves the last good set in
-force until it is too old. Removed keys stop working with the refresh that no longer has them.
+for one, and is remembered for a minute if a set that came afterwards lacks it. It is not remembered for
+longer, or whoever guesses the name of the next key could shut it out before the issuer uses it. A failed
+fetch leaves the last good set in force until it is too old. Removed keys stop working with the refresh
+that no longer has them.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from dohost.telemetry import Log
 COOL_DOWN_S = 30.0
 AGE_MIN_S, AGE_DEFAULT_S, AGE_MAX_S = 60, 3_600, 86_400
 STALE_MAX_S = 86_400
-UNKNOWN_MAX = 1_000
+UNKNOWN_MAX, UNKNOWN_S = 1_000, 60.0
 SECOND_NS = 1_000_000_000
 
 
@@ -50,7 +52,7 @@ class JwksStore(Protocol):
 class KeySet:
     """What is known about one URL."""
 
-    __slots__ = ("expires_ns", "fetched_ns", "keys", "refreshing", "tried_at", "unknown")
+    __slots__ = ("expires_ns", "fetched_ns", "keys", "refreshing", "taken", "tried_at", "unknown")
 
     def __init__(self) -> None:
         self.keys: tuple[Jwk, ...] = ()
@@ -58,18 +60,25 @@ class KeySet:
         self.expires_ns = 0
         self.tried_at: float | None = None
         self.refreshing: asyncio.Future[None] | None = None
-        self.unknown: OrderedDict[str, None] = OrderedDict()
+        # How many good sets there were: whether one came since is a question of this number.
+        self.taken = 0
+        self.unknown: OrderedDict[str, float] = OrderedDict()
 
     def take(self, keys: tuple[Jwk, ...], *, fetched_ns: int, max_age_s: int) -> None:
         """Put a good set into force."""
         self.keys = keys
         self.fetched_ns = fetched_ns
         self.expires_ns = fetched_ns + max_age_s * SECOND_NS
+        self.taken += 1
         self.unknown.clear()
 
-    def remember_unknown(self, kid: str) -> None:
+    def is_unknown(self, kid: str, *, now: float) -> bool:
+        """True for an id that a set of the last minute didn't have."""
+        return now < self.unknown.get(kid, now)
+
+    def remember_unknown(self, kid: str, *, now: float) -> None:
         """Note an id that the newest set doesn't have."""
-        self.unknown[kid] = None
+        self.unknown[kid] = now + UNKNOWN_S
         if len(self.unknown) > UNKNOWN_MAX:
             self.unknown.popitem(last=False)
 
@@ -93,14 +102,17 @@ class KeySets:
         if issuer.jwks_url is None:
             return choose(self._fixed_keys(issuer), kid=kid, alg=alg)
         held = self._set(issuer.jwks_url)
+        taken = held.taken
         if self._clock.realtime_ns() >= held.expires_ns:
             await self._refresh(issuer.jwks_url, held)
         key = choose(self._living(held), kid=kid, alg=alg)
-        if key is None and kid is not None and kid not in held.unknown:
+        now = self._clock.monotonic()
+        if key is None and kid is not None and not held.is_unknown(kid, now=now):
             await self._refresh(issuer.jwks_url, held)
             key = choose(self._living(held), kid=kid, alg=alg)
-            if key is None:
-                held.remember_unknown(kid)
+            # Without a newer set (the site is down, or was asked lately) nothing is known.
+            if key is None and held.taken > taken:
+                held.remember_unknown(kid, now=now)
         return key
 
     def _fixed_keys(self, issuer: IssuerConfig) -> tuple[Jwk, ...]:

@@ -6,9 +6,11 @@ import asyncio
 import base64
 import json
 
+import pytest
+
 from dohost.clock import ManualClock
 from dohost.gateway.config_tables import IssuerConfig
-from dohost.gateway.jwk import parse_jwks
+from dohost.gateway.jwk import parse_jwk, parse_jwks
 from dohost.gateway.jwks import JwksDocument, KeySets
 from dohost.telemetry import Event, Log
 
@@ -93,6 +95,41 @@ async def test_a_sprayed_kid_is_remembered_until_the_next_refresh() -> None:
     assert site.fetches == 1
 
 
+async def test_a_key_that_comes_within_the_cool_down_works_after_it() -> None:
+    site = Site("a")
+    sets = site.sets()
+    assert await has(sets, "a")
+    site.body = document("a", "b")
+    assert not await has(sets, "b")
+    site.clock.advance(30)
+    assert await has(sets, "b")
+
+
+async def test_a_kid_that_was_asked_for_while_the_site_was_down_works_when_it_is_back() -> None:
+    site = Site("a")
+    sets = site.sets()
+    assert await has(sets, "a")
+    site.is_down = True
+    site.clock.advance(30)
+    assert not await has(sets, "b")
+    site.is_down, site.body = False, document("a", "b")
+    site.clock.advance(30)
+    assert await has(sets, "b")
+
+
+async def test_a_guessed_kid_of_the_next_key_is_refused_for_a_minute_only() -> None:
+    site = Site("2026-11")
+    sets = site.sets()
+    assert await has(sets, "2026-11")
+    site.clock.advance(30)
+    assert not await has(sets, "2026-12")
+    site.body = document("2026-11", "2026-12")
+    site.clock.advance(59)
+    assert not await has(sets, "2026-12")
+    site.clock.advance(1)
+    assert await has(sets, "2026-12")
+
+
 async def test_a_stale_set_serves_while_the_site_is_down_but_not_for_ever() -> None:
     site = Site("a")
     sets = site.sets()
@@ -167,6 +204,7 @@ def test_documents_are_refused_or_cleaned() -> None:
     dirty = [
         key("good"),
         key("private", d="x"),
+        key("half private", p="x"),
         key("twice"),
         key("twice", kty="RSA"),
         key("", crv="Ed25519"),
@@ -178,3 +216,26 @@ def test_documents_are_refused_or_cleaned() -> None:
     found = parse_jwks(json.dumps({"keys": dirty}).encode())
     assert isinstance(found, tuple)
     assert [each.kid for each in found] == ["good"]
+
+
+# The y coordinates 1, 0, -1 and both of order 8, one of them with its sign bit and 1 also as p + 1.
+SMALL_ORDER = [
+    "01" + "00" * 31,
+    "00" * 32,
+    "ec" + "ff" * 30 + "7f",
+    "ee" + "ff" * 30 + "7f",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+]
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER)
+def test_an_ed25519_point_of_small_order_is_no_key(point: str) -> None:
+    x = base64.urlsafe_b64encode(bytes.fromhex(point)).rstrip(b"=").decode()
+    assert parse_jwk(key("a", x=x)) is None
+
+
+def test_an_ed25519_key_has_32_bytes() -> None:
+    for size in (31, 33):
+        x = base64.urlsafe_b64encode(b"k" * size).rstrip(b"=").decode()
+        assert parse_jwk(key("a", x=x)) is None
