@@ -23,6 +23,7 @@ from dohost.gateway.jwk import Jwk, choose, parse_jwks
 from dohost.telemetry import Log
 
 COOL_DOWN_S = 30.0
+FETCH_TIMEOUT_S = 3.0
 AGE_MIN_S, AGE_DEFAULT_S, AGE_MAX_S = 60, 3_600, 86_400
 STALE_MAX_S = 86_400
 UNKNOWN_MAX, UNKNOWN_S = 1_000, 60.0
@@ -37,7 +38,7 @@ class JwksDocument(Struct, frozen=True, kw_only=True):
 
 
 class FetchJwks(Protocol):
-    """Fetches a key set: no redirects, 3 s, at most 256 KiB; raises `OSError` or `TimeoutError`."""
+    """Fetches a key set: no redirects, at most 256 KiB; raises `OSError` (`TimeoutError` is one)."""
 
     async def __call__(self, url: str) -> JwksDocument: ...
 
@@ -157,9 +158,12 @@ class KeySets:
 
     async def _fetch_into(self, url: str, held: KeySet) -> None:
         try:
-            document = await self._fetch(url)
+            # Everybody who sends a token of the issuer waits for this.
+            async with asyncio.timeout(FETCH_TIMEOUT_S):
+                document = await self._fetch(url)
         except OSError as error:  # TimeoutError is one of them
-            self._log.event("auth.jwks", level="warn", url=url, reason=str(error))
+            reason = str(error) or f"no answer within {FETCH_TIMEOUT_S:.0f} s"
+            self._log.event("auth.jwks", level="warn", url=url, reason=reason)
             return
         keys = parse_jwks(document.body)
         if isinstance(keys, str):

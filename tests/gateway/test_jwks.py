@@ -9,6 +9,7 @@ import json
 import pytest
 
 from dohost.clock import ManualClock
+from dohost.gateway import jwks
 from dohost.gateway.config_tables import IssuerConfig
 from dohost.gateway.jwk import parse_jwk, parse_jwks
 from dohost.gateway.jwks import JwksDocument, KeySets
@@ -140,6 +141,20 @@ async def test_a_stale_set_serves_while_the_site_is_down_but_not_for_ever() -> N
     assert site.events[-1].name == "auth.jwks"
     site.clock.advance(86_400)
     assert not await has(sets, "a")
+
+
+async def test_a_site_that_never_answers_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jwks, "FETCH_TIMEOUT_S", 0)
+    site = Site("a")
+    sets = site.sets()
+    site.save(URL, site.body, site.clock.realtime_ns())
+    site.gate = asyncio.Event()
+    site.clock.advance(3_600)
+    callers = [asyncio.ensure_future(has(sets, "a")) for _ in range(3)]
+    assert await asyncio.wait_for(asyncio.gather(*callers), 10) == [True] * 3
+    assert site.events[-1].fields["reason"] == "no answer within 0 s"
 
 
 async def test_a_removed_key_stops_working_with_the_refresh() -> None:
