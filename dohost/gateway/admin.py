@@ -114,6 +114,8 @@ async def create(parts: Parts, exchange: Exchange, parameters: Parameters) -> An
     body = await _body(parts, exchange, KeyBody)
     if isinstance(body, Problem):
         return body
+    if body.tier is not None and (unknown := _unknown_tier(parts, body.tier)) is not None:
+        return unknown
     now_ns = parts.clock.realtime_ns()
     expires_ns = None if body.expires_in_s is None else now_ns + body.expires_in_s * NS_PER_S
     grant = KeyGrant(
@@ -184,9 +186,8 @@ async def put_tenant(parts: Parts, exchange: Exchange, parameters: Parameters) -
     body = await _body(parts, exchange, TenantConfig)
     if isinstance(body, Problem):
         return body
-    if body.tier not in parts.config.rate_limits:
-        known = ", ".join(parts.config.rate_limits)
-        return problem("bad-request", f"There is no tier {body.tier!r}; there are: {known}.")
+    if (unknown := _unknown_tier(parts, body.tier)) is not None:
+        return unknown
     parts.tenants.save(tenant, body)
     _record(parts, exchange, "tenant.put", tenant=tenant, tier=body.tier)
     return json_answer({"tenant": tenant, **msgspec.to_builtins(body)})
@@ -217,6 +218,13 @@ def _refused(parts: Parts, exchange: Exchange, *, service: str | None = None) ->
     if service is not None and service not in parts.config.services:
         return problem("unknown-service", f"There is no service {service!r}.")
     return None
+
+
+def _unknown_tier(parts: Parts, tier: str) -> Problem | None:
+    if tier in parts.config.rate_limits:
+        return None
+    known = ", ".join(parts.config.rate_limits)
+    return problem("bad-request", f"There is no tier {tier!r}; there are: {known}.")
 
 
 def _key(parts: Parts, exchange: Exchange, key_id: str) -> KeyRecord | Problem:

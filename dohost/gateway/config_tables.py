@@ -17,7 +17,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 SERVICE_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
-TenantId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+TenantId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
 Scope = Literal["tenant", "shared"]
 PartitionScope = Literal["public", "tenant", "principal"]
 LimitAlgorithm = Literal["gcra", "window", "both"]
@@ -144,10 +144,10 @@ class IssuerConfig(Struct, frozen=True, kw_only=True):
 
 
 class ApiKeyConfig(Struct, frozen=True, kw_only=True):
-    """A read-only API key: its id and the digest of its secret."""
+    """A read-only API key: its id, as it stands in the key, and the digest of the whole key."""
 
-    id: str
-    hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    id: Annotated[str, Meta(pattern=r"^[a-z0-9]{4,32}\Z")]
+    hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     tenant: TenantId
     tier: str | None = None
     scopes: tuple[str, ...] = ()
@@ -162,7 +162,7 @@ class AuthConfig(Struct, frozen=True, kw_only=True):
     api_keys: tuple[ApiKeyConfig, ...] = ()
     anonymous: Literal["all", "read", "none"] | None = None
     realm: str = "dohost"
-    key_env: Annotated[str, Meta(pattern=r"^[a-z0-9]{1,16}$")] = "live"
+    key_env: Annotated[str, Meta(pattern=r"^[a-z0-9]{1,16}\Z")] = "live"
     key_pepper_env: str = "GATEWAY_KEY_PEPPER"
     verdict_ttl_s: Whole = 5
 

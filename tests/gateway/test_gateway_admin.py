@@ -56,6 +56,15 @@ async def test_no_secret_is_listed_or_stored(gateway: Deployment) -> None:
     assert secret not in str(rows)
 
 
+@pytest.mark.parametrize("wrong", [{"tier": "gold"}, {"tenant": "acme\n"}, {"tenant": "$control"}])
+async def test_no_key_is_made_that_could_not_work(
+    gateway: Deployment, wrong: dict[str, str]
+) -> None:
+    made = await gateway.send("POST", "/api/keys", {"tenant": "acme", **wrong}, headers=ADMIN)
+    assert made.status == 400
+    assert (await gateway.send("GET", "/api/keys", headers=ADMIN)).json["keys"] == []
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

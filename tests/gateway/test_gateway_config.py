@@ -169,6 +169,17 @@ def test_an_issuer_whose_keys_and_algorithms_do_not_fit_is_refused(
     assert any(each.startswith(f"GATEWAY.auth.issuers[0]{path}"[:34]) for each in found), found
 
 
+@pytest.mark.parametrize(
+    ("member", "wrong"), [("id", "Ops"), ("id", "ops-key"), ("id", "key1\n"), ("tenant", "acme\n")]
+)
+def test_a_key_that_could_never_be_found_is_a_problem(member: str, wrong: str) -> None:
+    key = {"id": "key1", "hash": "0" * 64, "tenant": "acme"}
+    assert good(auth={"api_keys": [key]})
+    assert f"GATEWAY.auth.api_keys[0].{member}" in problems(
+        auth={"api_keys": [{**key, member: wrong}]}
+    )
+
+
 def test_a_binding_that_does_not_exist_is_a_problem_where_they_are_known() -> None:
     variables = {"GATEWAY": {"services": {"users": "USR_DO"}}}
     found = decode(variables, bindings=frozenset({"USER_DO"}))
