@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workers import Blob, DurableObject, File, FormData, Request, Response, WorkerEntrypoint
 from workers.context import current_ctx, current_env, outbound
-from workers.formdata import parse_form
+from workers.form_parser import parse_form
 from workers.values import clone
 
 from dohost.errors import JsException, JsTypeError

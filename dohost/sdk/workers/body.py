@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from dohost.errors import JsTypeError
 from workers.blob import Blob, JsBlob
-from workers.formdata import FormData, parse_form
+from workers.form_parser import parse_form
+from workers.formdata import FormData
 from workers.headers import Headers
 from workers.streams import ReadableStream
 from workers.url_object import URLSearchParams

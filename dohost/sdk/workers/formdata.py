@@ -1,26 +1,21 @@
-"""FormData: an ordered multimap of fields, and its two encodings.
+"""FormData: an ordered multimap of fields, and how it is written.
 
 Encoding is `multipart/form-data` as the Fetch standard writes it; the boundary is a digest of the parts, so
 that encoding needs no randomness and the boundary cannot occur in what it separates (a part would have
-to contain its own digest). Parsing takes multipart (RFC 7578) and urlencoded forms. This file must not
-know about requests or responses.
+to contain its own digest). `form_parser.py` reads forms. This file must not know about requests or
+responses.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from urllib.parse import parse_qsl
 
 from dohost.errors import JsTypeError
 from workers.blob import Blob, File
 from workers.values import StreamMover, Transferable
 
 FormDataValue = str | Blob | File
-_FIELDS_MAX = 10_000
-# No backslash escapes: browsers send none, and a name may end in a backslash.
-_find_parameters = re.compile(r""";\s*([\w!#$&^.+*'%`|~-]+)\s*=\s*("[^"]*"|[^;\s]*)""").findall
 
 
 class FormData(MutableMapping[str, FormDataValue], Transferable):
@@ -131,38 +126,6 @@ class FormData(MutableMapping[str, FormDataValue], Transferable):
         return f"FormData({self._fields!r})"
 
 
-def parse_form(body: bytes, content_type: str) -> FormData:
-    """Parse an urlencoded or multipart form.
-
-    Raises: JsTypeError for another content type, a malformed body or more than 10,000 fields.
-    """
-    kind, _, _ = content_type.partition(";")
-    parameters = parse_parameters(content_type)
-    form = FormData()
-    match kind.strip().lower():
-        case "application/x-www-form-urlencoded":
-            text = body.decode("utf-8", "replace")
-            _require_few(text.count("&") + 1)
-            for name, value in parse_qsl(text, keep_blank_values=True):
-                form.append(name, value)
-        case "multipart/form-data" if parameters.get("boundary"):
-            for part in _split_parts(body, parameters["boundary"].encode()):
-                _add_part(form, part)
-        case "multipart/form-data":
-            raise JsTypeError("No boundary in the Content-Type of a multipart/form-data body.")
-        case _:
-            raise JsTypeError(
-                f"Unrecognized Content-Type header value: {content_type!r}; a form is "
-                "multipart/form-data or application/x-www-form-urlencoded."
-            )
-    return form
-
-
-def parse_parameters(field: str) -> dict[str, str]:
-    """Return the parameters of a header field such as Content-Type, names in lower case."""
-    return {name.lower(): value.strip('"') for name, value in _find_parameters(field)}
-
-
 def _encode_part(name: str, value: FormDataValue) -> bytes:
     disposition = f'Content-Disposition: form-data; name="{_escape(name)}"'
     if isinstance(value, File):
@@ -175,44 +138,3 @@ def _encode_part(name: str, value: FormDataValue) -> bytes:
 def _escape(name: str) -> str:
     """Escape a name as the HTML standard says for multipart/form-data."""
     return name.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
-
-
-def _unescape(name: str) -> str:
-    return name.replace("%0D", "\r").replace("%0A", "\n").replace("%22", '"')
-
-
-def _split_parts(body: bytes, boundary: bytes) -> list[bytes]:
-    """Return the parts between the delimiters, each with its header."""
-    delimiter = b"\r\n--" + boundary
-    # Whatever comes before the first delimiter (the preamble) and after the last one is ignored.
-    pieces = (b"\r\n" + body).split(delimiter)
-    _require_few(len(pieces) - 1)
-    parts: list[bytes] = []
-    for piece in pieces[1:]:
-        if piece.startswith(b"--"):
-            return parts
-        line, end, part = piece.partition(b"\r\n")
-        if not end or line.strip(b" \t"):
-            break
-        parts.append(part)
-    raise JsTypeError("The multipart/form-data body is malformed or ends too early.")
-
-
-def _add_part(form: FormData, part: bytes) -> None:
-    head, separator, content = (b"\r\n" + part).partition(b"\r\n\r\n")
-    lines = [line.partition(":") for line in head.decode("utf-8", "replace").split("\r\n")]
-    fields = {name.strip().lower(): value.strip() for name, _, value in lines}
-    parameters = parse_parameters(fields.get("content-disposition", ""))
-    if not separator or "name" not in parameters:
-        raise JsTypeError("A part of the multipart/form-data body has no name.")
-    name = _unescape(parameters["name"])
-    if "filename" in parameters:
-        kind = fields.get("content-type", "text/plain")
-        form.append(name, File([content], _unescape(parameters["filename"]), kind))
-    else:
-        form.append(name, content.decode("utf-8", "replace"))
-
-
-def _require_few(count: int) -> None:
-    if count > _FIELDS_MAX:
-        raise JsTypeError(f"A form may have {_FIELDS_MAX} fields; this one has {count} or more.")
