@@ -150,11 +150,12 @@ def system_sources(clock: Clock, entropy: Entropy) -> Iterator[None]:
         yield
 
 
+_BITS_62 = (1 << 62) - 1
+
+
 def uuid7(clock: Clock, entropy: Entropy) -> str:
     """Return a UUID version 7 (RFC 9562 §5.7): sorts by the millisecond it was made in."""
     millis = clock.realtime_ns() // 1_000_000
     bits = entropy.bits(74)
-    return (
-        f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7{bits >> 62:03x}"
-        f"-{0x8000 | (bits >> 48 & 0x3FFF):04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
-    )
+    digits = f"{millis << 80 | 7 << 76 | bits >> 62 << 64 | 2 << 62 | bits & _BITS_62:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -162,6 +162,20 @@ class Cache:
             return Miss("vary-miss" if key in self._variants else "uri-miss")
         return self.peek(found, now_ns)
 
+    def find(self, key: str, headers: Mapping[str, str]) -> tuple[str, CacheEntry] | None:
+        """Return the entry of a GET's variant under its full key, whatever its age."""
+        full = self._variant(key, headers)
+        entry = None if full is None else self._entries.get(full)
+        return None if full is None or entry is None else (full, entry)
+
+    def has_fresh(self, full: str, entry: CacheEntry, now_ns: int) -> bool:
+        """True if this very entry is held under its full key, and fresh."""
+        return self._entries.get(full) is entry and now_ns < entry.fresh_until_ns
+
+    def count_hit(self) -> None:
+        """Count a request that was answered without a `lookup`."""
+        self._counts.hits += 1
+
     def put(self, key: str, entry: CacheEntry, *, variant: str = "") -> bool:
         """Keep an entry; False if it is larger than an entry may be.
 

@@ -34,6 +34,7 @@ from dohost.gateway.paths import BadPath, CanonicalPath, request_target
 from dohost.gateway.principal import Principal
 from dohost.gateway.problems import Problem, problem
 from dohost.gateway.settings import secret_of, secrets_named, settings_of
+from dohost.gateway.shortcuts import Known, Shortcuts, shown_of
 from dohost.gateway.tenants import (
     TENANT_HEADER,
     TIER_HEADER,
@@ -63,6 +64,12 @@ class Fetcher(Protocol):
     def fetch(self, request: Request) -> Awaitable[Response]: ...
 
 
+class GatewayNamespace(Namespace, Protocol):
+    """The gateway's Durable Object binding."""
+
+    def idFromName(self, name: str) -> object: ...
+
+
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """A request with what is known about it before anybody is authenticated."""
 
@@ -78,11 +85,19 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
         pairs = zip(DECIDING, self.shown, strict=True)
         return {name: value for name, value in pairs if value is not None}
 
+    def kept(self) -> dict[str, str]:
+        """Return the fields that the gateway object sees: all but what a client must not claim."""
+        kept = dict(self.headers)
+        for name in claimed_identity(tuple(kept)):
+            del kept[name]
+        return kept
+
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where a caller's requests go, and what is told there; to be found anew from `until_ns` on."""
 
     shard: str
+    object_id: str
     standing: str
     until_ns: int | None
 
@@ -97,11 +112,10 @@ class Entry:
         self.clock = clock
         self.entropy = entropy
         self._env = env
-        self._namespace = getattr(env, binding)
+        self._namespace = cast("GatewayNamespace", getattr(env, binding))
+        self.shortcuts = Shortcuts(env, clock=clock)
         auth = self.config.auth
-        self.control = ControlCalls(
-            cast("Namespace", self._namespace), ttl_s=auth.verdict_ttl_s, clock=clock
-        )
+        self.control = ControlCalls(self._namespace, ttl_s=auth.verdict_ttl_s, clock=clock)
         names = {each.secret_env for each in auth.issuers if each.secret_env}
         self._authenticator = Authenticator(
             auth,
@@ -213,7 +227,12 @@ class Entry:
         tenancy = await self.tenancy(facts, principal)
         if isinstance(tenancy, Problem):
             return tenancy
-        place = place_of(tenancy, principal, client_ip=facts.get(CLIENT_IP, ""))
+        place = place_of(
+            tenancy,
+            principal,
+            object_id=str(self._namespace.idFromName(tenancy.shard)),
+            client_ip=facts.get(CLIENT_IP, ""),
+        )
         # An administrator's tenant is in the URL, a chosen one in code.
         if administrator is None and choose is None:
             self._remember(arrival.shown, place, generation=generation)
@@ -232,12 +251,20 @@ class Entry:
             traceparent=arrival.traceparent,
             deadline_ms=self.clock.realtime_ns() // NS_PER_MS + self.config.limits.timeout_ms,
         )
-        kept = dict(arrival.headers)
-        for name in claimed_identity(tuple(kept)):
-            del kept[name]
+        kept = arrival.kept()
         kept[CONTEXT_HEADER] = context
         stub = cast("Fetcher", self._namespace.getByName(CONTROL if shared else place.shard))
         return stub.fetch(Request(arrival.request, headers=kept))
+
+    def learn(self, arrival: Arrival, place: Place) -> None:
+        """Take up what the gateway object has offered for requests like the one that it answered."""
+        offer = self.shortcuts.latest(place.object_id)
+        if offer is None or self._places.get(arrival.shown) is not place:
+            return
+        request = arrival.request
+        if offer.shown == shown_of(place.standing, request.url, arrival.kept()):
+            known = Known(offer=offer, generation=self._generation, until_ns=place.until_ns)
+            self.shortcuts.learn(request, known)
 
     def _remember(self, shown: Shown, place: Place, *, generation: int) -> None:
         """Keep what was found, unless the generation in which the finding began is over."""
@@ -273,17 +300,23 @@ class GatewayEntrypoint(WorkerEntrypoint):
     async def fetch(self, request: Request) -> Response:
         """Authenticate the request, derive its tenant and forward it to the tenant's object."""
         entry = self._shared()
+        choose = None if type(self).tenant_of is GatewayEntrypoint.tenant_of else self.tenant_of
+        if choose is None:
+            answer = entry.shortcuts.answer(request, entry.control.generation())
+            if answer is not None:
+                return answer
         arrival = entry.arrive(request)
         if isinstance(arrival, Response):
             return arrival
-        choose = None if type(self).tenant_of is GatewayEntrypoint.tenant_of else self.tenant_of
         place = None if choose else entry.known_place(arrival.shown)
         if place is None:
             found = await entry.find_place(arrival, choose)
             if isinstance(found, Problem):
                 return entry.refuse(found, arrival.headers, request_id=arrival.request_id)
             place = found
-        return await entry.forward(arrival, place)
+        response = await entry.forward(arrival, place)
+        entry.learn(arrival, place)
+        return response
 
     async def tenant_of(self, request: Request, principal: Principal) -> str | None:
         """Override to choose the tenant of an authenticated request; None derives it by the rules."""
@@ -304,7 +337,7 @@ def entrypoint(binding: str = "GATEWAY_DO") -> type[GatewayEntrypoint]:
     return type("Default", (GatewayEntrypoint,), {"binding": binding})
 
 
-def place_of(tenancy: Tenancy, principal: Principal, *, client_ip: str) -> Place:
+def place_of(tenancy: Tenancy, principal: Principal, *, object_id: str, client_ip: str) -> Place:
     """Return where a caller of a tenant is served, and what is told there."""
     standing = Standing(
         tenant=tenancy.tenant,
@@ -317,7 +350,10 @@ def place_of(tenancy: Tenancy, principal: Principal, *, client_ip: str) -> Place
         client_ip=client_ip,
     )
     return Place(
-        shard=tenancy.shard, standing=encode_standing(standing), until_ns=principal.until_ns
+        shard=tenancy.shard,
+        object_id=object_id,
+        standing=encode_standing(standing),
+        until_ns=principal.until_ns,
     )
 
 

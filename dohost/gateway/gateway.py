@@ -30,6 +30,7 @@ from dohost.gateway.problems import Problem
 from dohost.gateway.python_calls import GatewayCalls, aggregate_calls
 from dohost.gateway.reports import Report
 from dohost.gateway.settings import settings_of
+from dohost.gateway.shortcuts import Shelf, put_up
 from dohost.gateway.state import ObjectState
 from dohost.telemetry import Log, stderr_log
 
@@ -60,6 +61,10 @@ class Gateway(DurableObject):
             entropy=self.entropy,
             log=self.log,
         )
+        self._shelf: Shelf | None = None
+        if not self._has_hooks():
+            self._shelf = Shelf(self._parts)
+            put_up(self._shelf, env, str(ctx.id))
 
     async def on_request(self, exchange: Exchange) -> Response | None:
         """Look at a request before it is routed; a response ends it."""
@@ -121,6 +126,8 @@ class Gateway(DurableObject):
             return cache.written(exchange, await self._from_service(exchange, plan))
         found = cache.look_up(exchange, key)
         if isinstance(found, Answer):
+            if self._shelf is not None:
+                self._shelf.offer(exchange, plan, found)
             return found
         visit = Visit(
             exchange=exchange,
@@ -208,6 +215,10 @@ class Gateway(DurableObject):
         self._parts.stats.add(told.counts)
         self._parts.counts.save(self._parts.stats.counts())
         self._parts.circuits.note(told.object, told.circuits, self.clock.monotonic())
+
+    @classmethod
+    def _has_hooks(cls) -> bool:
+        return (cls.on_request, cls.on_response) != (Gateway.on_request, Gateway.on_response)
 
     def _own_identity(self) -> Identity:
         name = self.ctx.id.name or "anonymous"

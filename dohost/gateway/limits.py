@@ -11,8 +11,14 @@ from collections.abc import Sequence
 from dohost.gateway.config import GatewayConfig
 from dohost.gateway.identity import Identity
 from dohost.gateway.problems import Problem
-from dohost.gateway.rate_limit import Allowed, LimitDecision, Limiter, LimitPolicy, MarkStore
-from dohost.gateway.rate_limit_answers import limit_headers, limit_problem, limit_status
+from dohost.gateway.rate_limit import Allowed, LimitDecision, Limiter, LimitPolicy
+from dohost.gateway.rate_limit_answers import (
+    limit_headers,
+    limit_problem,
+    limit_status,
+    state_headers,
+)
+from dohost.gateway.rate_limit_buckets import MarkStore, WhenDurable
 
 Header = tuple[str, str]
 
@@ -20,9 +26,11 @@ Header = tuple[str, str]
 class Limits:
     """The limiter of one gateway object, with the policies of its tenant."""
 
-    def __init__(self, config: GatewayConfig, store: MarkStore) -> None:
+    def __init__(
+        self, config: GatewayConfig, store: MarkStore, *, when_durable: WhenDurable | None = None
+    ) -> None:
         self._config = config.limiter
-        self._limiter = Limiter(store, keys_max=config.limiter.keys_max)
+        self._limiter = Limiter(store, keys_max=config.limiter.keys_max, when_durable=when_durable)
 
     def charge(self, identity: Identity, now_ns: int, *, cost: int) -> Problem | tuple[Header, ...]:
         """Charge the tenant, or refuse; either way with the fields that tell what is left."""
@@ -36,6 +44,15 @@ class Limits:
         if isinstance(decision, Allowed):
             return limit_headers(decision, now_ns, legacy=self._config.legacy_headers)
         return self._refusal(decision, identity, now_ns)
+
+    def charge_leased(
+        self, policies: Sequence[LimitPolicy], now_ns: int, *, cost: int
+    ) -> tuple[Header, ...] | None:
+        """Charge what a durable lease covers, or return None: `charge_policies` has to decide."""
+        state = self._limiter.charge_leased(policies, now_ns, cost=cost)
+        if state is None:
+            return None
+        return state_headers(state, now_ns, legacy=self._config.legacy_headers)
 
     def policies(self, identity: Identity) -> tuple[LimitPolicy, ...]:
         """Return the limits that a caller is charged against."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from dohost.clock import Clock, Entropy
@@ -18,7 +18,7 @@ from dohost.gateway.plan import Planner
 from dohost.gateway.reports import ReportedCircuits, ReportNamespace, Reports
 from dohost.gateway.service_calls import ServiceCalls
 from dohost.gateway.settings import Settings
-from dohost.gateway.state import ObjectState
+from dohost.gateway.state import ObjectState, Storage
 from dohost.gateway.stats import Stats
 from dohost.gateway.tables import (
     BreakerRows,
@@ -60,7 +60,11 @@ class Parts:
         self.versions = Versions(config.versions)
         self.keys = KeyRows(tables)
         self.tenants = TenantRows(tables)
-        self.limits = Limits(config, LimitMarks(tables))
+
+        def when_durable(then: Callable[[], None]) -> None:
+            ctx.waitUntil(after_sync(ctx.storage, then))
+
+        self.limits = Limits(config, LimitMarks(tables), when_durable=when_durable)
         self.planner = Planner(settings, self.versions, self.limits)
         self.cache = Cache(config.cache, CacheRows(tables))
         now_ms = clock.realtime_ns() // NS_PER_MS
@@ -98,3 +102,9 @@ class Parts:
             name: str(self.breakers.status(name, service.circuit_breaker, now_ms=now_ms)["state"])
             for name, service in self.config.services.items()
         }
+
+
+async def after_sync(storage: Storage, then: Callable[[], None]) -> None:
+    """Call back when everything that was written before is durable."""
+    await storage.sync()
+    then()

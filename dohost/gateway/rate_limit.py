@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from functools import partial
 
 import msgspec
 from msgspec import Struct
 
 from dohost.gateway import gcra, sliding_window
 from dohost.gateway.config_tables import LimitAlgorithm, Tier
+from dohost.gateway.rate_limit_buckets import Bucket, Mark, MarkStore, WhenDurable
 
 
 class LimitPolicy(Struct, frozen=True, kw_only=True):
@@ -73,62 +74,6 @@ class TooCostly(Struct, frozen=True, kw_only=True):
 LimitDecision = Allowed | Refused | TooCostly
 
 
-class Mark(Struct, frozen=True, kw_only=True):
-    """The durable form of a bucket; JSON in the store."""
-
-    tat_ns: int = 0
-    interval_ns: int = 0
-    slots: dict[int, int] = {}
-
-
-class MarkStore(Protocol):
-    """Durable marks (JSON); what `save` got must be durable before the grant leaves the object."""
-
-    def load(self, key: str) -> bytes | None: ...
-    def save(self, key: str, mark: bytes) -> None: ...
-    def drop(self, keys: Sequence[str]) -> None: ...
-    def items(self) -> Iterable[tuple[str, bytes]]: ...
-
-
-class Bucket:
-    """One key's counters in memory, and how far ahead the stored mark is."""
-
-    __slots__ = ("interval", "leased_slots", "leased_tat", "slots", "tat")
-
-    def __init__(self, mark: Mark) -> None:
-        self.tat = self.leased_tat = mark.tat_ns
-        self.interval = mark.interval_ns
-        self.slots = dict(mark.slots)
-        self.leased_slots = dict(mark.slots)
-
-    def debt(self, now: int, *, interval: int, burst: int) -> int:
-        """Return the debt in tokens of `interval`.
-
-        After a change of tier, or of the clock, the debt is first written in terms of what holds
-        now; that changes its form and charges nothing.
-        """
-        if self.interval == interval or self.interval == 0:
-            debt = gcra.debt_of(self.tat, now, interval=interval, burst=burst)
-            if debt and self.tat > now + debt:
-                self.tat = now + debt
-            return debt
-        debt = gcra.converted(max(0, self.tat - now), old=self.interval, new=interval, burst=burst)
-        self.tat, self.interval, self.leased_tat = now + debt, interval, 0
-        return debt
-
-    def advance(self, tat: int, *, interval: int, lease: int) -> bool:
-        """Move to `tat`; True if that reached the stored mark, which then leads by a lease again."""
-        self.tat, self.interval = tat, interval
-        if tat <= self.leased_tat:
-            return False
-        self.leased_tat = tat + lease * interval
-        return True
-
-    def is_full(self, now: int) -> bool:
-        """True if forgetting the bucket changes nothing."""
-        return self.tat <= now and not sliding_window.counted(self.slots, now)
-
-
 DECODER = msgspec.json.Decoder(Mark)
 NEVER_NS = gcra.MINUTE_NS
 
@@ -136,9 +81,16 @@ NEVER_NS = gcra.MINUTE_NS
 class Limiter:
     """Buckets of one gateway object; at most `keys_max` are in memory, the rest in the store."""
 
-    def __init__(self, store: MarkStore, *, keys_max: int = 100_000) -> None:
+    def __init__(
+        self,
+        store: MarkStore,
+        *,
+        keys_max: int = 100_000,
+        when_durable: WhenDurable | None = None,
+    ) -> None:
         self._store = store
         self._keys_max = keys_max
+        self._when_durable = when_durable
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._last = 0
         self._offset = 0
@@ -162,6 +114,32 @@ class Limiter:
             if policy.tier.rpm is not None:
                 self._charge(policy, now, cost=cost)
         return Allowed(states=tightest(self._state(policy, now, cost=1) for policy in policies))
+
+    def charge_leased(
+        self, policies: Sequence[LimitPolicy], now_ns: int, *, cost: int
+    ) -> LimitState | None:
+        """Charge a single token bucket as `check` would, if that needs no write; return its state.
+
+        None, and nothing charged, if it needs one, or if `check` would not say `Allowed`.
+        """
+        if len(policies) != 1:
+            return None
+        policy = policies[0]
+        rpm, burst = policy.tier.rpm, policy.tier.burst
+        if rpm is None:
+            return unlimited(policy)
+        bucket = self._buckets.get(policy.key)
+        if not rpm or bucket is None or policy.algorithm != "gcra":
+            return None
+        interval = gcra.interval_of(rpm)
+        if interval != bucket.interval:
+            return None
+        now = self._steady(now_ns)
+        tat = max(bucket.tat, now) + cost * interval
+        if tat - now > burst * interval or tat > bucket.durable_tat:
+            return None
+        bucket.tat = tat
+        return bucket_state(policy, tat - now, interval=interval, cost=1)
 
     def peek(self, policies: Sequence[LimitPolicy], now_ns: int, *, cost: int = 1) -> LimitDecision:
         """Answer as `check` would, with the states before any charge; charges nothing."""
@@ -303,6 +281,8 @@ class Limiter:
             tat_ns=bucket.leased_tat, interval_ns=bucket.interval, slots=bucket.leased_slots
         )
         self._store.save(key, msgspec.json.encode(mark))
+        if self._when_durable is not None and mark.tat_ns:
+            self._when_durable(partial(bucket.confirm, mark.tat_ns))
 
 
 def bucket_state(policy: LimitPolicy, debt: int, *, interval: int, cost: int) -> LimitState:

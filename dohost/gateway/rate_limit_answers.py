@@ -14,8 +14,7 @@ from dohost.memo import Memo
 
 Header = tuple[str, str]
 SECOND_NS = 1_000_000_000
-_STRINGS: Memo[str] = Memo(entries_max=256)
-_POLICY_ITEMS: Memo[str] = Memo(entries_max=1_024)
+_FIXED: Memo[Fixed] = Memo(entries_max=1_024)
 EXPOSED = (
     "RateLimit",
     "RateLimit-Policy",
@@ -35,21 +34,33 @@ def limit_headers(
         states = tuple([state for state in states if state.limit is not None])
     if not states or states[0].limit is None:
         return ()
-    tightest = states[0]
-    fields: tuple[Header, ...] = (
-        ("RateLimit-Policy", ", ".join(map(policy_item, states))),
-        ("RateLimit", ", ".join(map(state_item, states))),
-    )
-    if legacy:
-        fields = (
-            *fields,
-            ("X-RateLimit-Limit", str(tightest.limit)),
-            ("X-RateLimit-Remaining", str(tightest.remaining)),
-            ("X-RateLimit-Reset", str(seconds_up(now_ns + tightest.full_reset_ns))),
-        )
+    fields = state_headers(states[0], now_ns, legacy=legacy)
+    if len(states) > 1:
+        policies = ", ".join([fixed_fields(state).policy[1] for state in states])
+        members = ", ".join(map(state_item, states))
+        fields = (("RateLimit-Policy", policies), ("RateLimit", members), *fields[2:])
     if isinstance(decision, Refused):
         return (*fields, ("Retry-After", str(retry_after_s(decision))))
     return fields
+
+
+def state_headers(state: LimitState, now_ns: int, *, legacy: bool = True) -> tuple[Header, ...]:
+    """Return RateLimit-Policy, RateLimit and legacy fields of one policy; nothing without a limit."""
+    if state.limit is None:
+        return ()
+    fixed, remaining, wait_ns = fixed_fields(state), state.remaining, state.next_unit_ns
+    # A full bucket has no `t`, for no more will come.
+    more = f";t={-(-wait_ns // SECOND_NS)}" if wait_ns else ""
+    told = (fixed.policy, ("RateLimit", f"{fixed.start}{remaining}{more}"))
+    if not legacy:
+        return told
+    reset_s = -(-(now_ns + state.full_reset_ns) // SECOND_NS)
+    return (
+        *told,
+        fixed.limit,
+        ("X-RateLimit-Remaining", str(remaining)),
+        ("X-RateLimit-Reset", str(reset_s)),
+    )
 
 
 def limit_problem(
@@ -117,29 +128,34 @@ def retry_after_s(decision: Refused) -> int:
     return max(1, seconds_up(max(waits)))
 
 
-def policy_item(state: LimitState) -> str:
-    """Return a policy's member of RateLimit-Policy."""
+class Fixed(msgspec.Struct, frozen=True):
+    """What is told of a policy whatever its state: two fields, and how its member of RateLimit begins."""
+
+    policy: Header
+    limit: Header
+    start: str
+
+
+def fixed_fields(state: LimitState) -> Fixed:
+    """Return what a policy's fields have in common, made once for each plan."""
     key = (state.policy.name, state.limit, state.burst)
-    item = _POLICY_ITEMS.get(key)
-    if item is None:
-        item = f"{sf_string(key[0])};q={state.limit};w=60;dohost-burst={state.burst}"
-        _POLICY_ITEMS.put(key, item)
-    return item
+    known = _FIXED.get(key)
+    if known is None:
+        name = sf_string(key[0])
+        item = f"{name};q={state.limit};w=60;dohost-burst={state.burst}"
+        limit = ("X-RateLimit-Limit", str(state.limit))
+        known = Fixed(("RateLimit-Policy", item), limit, f"{name};r=")
+        _FIXED.put(key, known)
+    return known
 
 
 def state_item(state: LimitState) -> str:
-    """Return a policy's member of RateLimit; a full bucket has no `t`, for no more will come."""
-    more = f";t={seconds_up(state.next_unit_ns)}" if state.next_unit_ns else ""
-    return f"{sf_string(state.policy.name)};r={state.remaining}{more}"
+    """Return a policy's member of RateLimit."""
+    return state_headers(state, 0, legacy=False)[1][1]
 
 
 def sf_string(text: str) -> str:
     """Return a structured-field String (RFC 9651 §3.3.3); what it can't hold becomes "?"."""
-    # Names of policies, which are few and on every answer.
-    return _STRINGS.get_or_make(text, lambda: _sf_string(text))
-
-
-def _sf_string(text: str) -> str:
     plain = "".join(c if " " <= c <= "~" else "?" for c in text)
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -91,7 +91,7 @@ def encode_head(
 def _start_of(status: int, reason: str, fields: tuple[tuple[str, str], ...], kind: int) -> str:
     if kind & _HAS_OURS:
         fields = tuple([field for field in fields if field[0].lower() not in _OURS])
-    lines = [": ".join(field) for field in fields]
+    lines = list(map(": ".join, fields))
     if not "".join(lines).isprintable() and any(map(_finds_control, lines)):
         raise ValueError("a response header holds a control character")
     if not reason.isprintable():

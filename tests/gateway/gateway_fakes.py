@@ -52,19 +52,27 @@ class FakeSql:
 class FakeStorage:
     def __init__(self) -> None:
         self.sql = FakeSql()
+        self.syncs = 0
 
     def transactionSync(self, callback: Callable[[], Result]) -> Result:
         return callback()
 
+    async def sync(self) -> None:
+        self.syncs += 1
+
 
 class FakeId:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, cls: type = object) -> None:
         self.name = name
+        self._class = cls
+
+    def __str__(self) -> str:
+        return f"{self._class.__name__}/{self.name}"
 
 
 class FakeState:
-    def __init__(self, name: str, storage: FakeStorage) -> None:
-        self.id = FakeId(name)
+    def __init__(self, name: str, storage: FakeStorage, cls: type = object) -> None:
+        self.id = FakeId(name, cls)
         self.storage = storage
         self.background: list[asyncio.Task[object]] = []
 
@@ -123,13 +131,17 @@ class FakeNamespace:
     def getByName(self, name: str) -> FakeStub:
         return FakeStub(self, name)
 
+    def idFromName(self, name: str) -> FakeId:
+        return FakeId(name, self._class)
+
     def record(self, name: str, method: str) -> None:
         self.calls.append((name, method))
 
     def object(self, name: str) -> Any:
         if name not in self.objects:
             storage = self.storages.setdefault(name, FakeStorage())
-            self.objects[name] = self._class(FakeState(name, storage), self._env)
+            state = FakeState(name, storage, self._class)
+            self.objects[name] = self._class(state, self._env)
         return self.objects[name]
 
     def restart(self) -> None:

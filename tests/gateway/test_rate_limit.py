@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -248,3 +248,110 @@ def test_one_bucket_alone_decides_as_it_does_among_others(
         assert type(one) is type(two)
         assert states_of(one)[0] == states_of(two)[0]
     assert dict(alone._store.items()) == dict(among._store.items())
+
+
+def test_a_lease_that_is_durable_covers_charges_without_a_write() -> None:
+    disk, durable = Disk(), Durable()
+    limiter = Limiter(disk, when_durable=durable.note)
+    assert limiter.charge_leased([policy()], START, cost=1) is None, "nothing is leased"
+    limiter.check([policy()], START)
+    assert limiter.charge_leased([policy()], START, cost=1) is None, (
+        "nothing is known to be durable"
+    )
+    durable.sync()
+    saves = disk.saves
+    states = [limiter.charge_leased([policy()], START, cost=1) for _ in range(3)]
+    assert [state and state.remaining for state in states] == [8, 7, None]
+    assert disk.saves == saves
+
+
+def test_a_plan_that_changes_needs_a_lease_of_its_own() -> None:
+    durable = Durable()
+    limiter = Limiter(Disk(), when_durable=durable.note)
+    slow, quick = policy(), policy(Tier(rpm=6_000, burst=10))
+    limiter.check([slow], START)
+    limiter.check([quick], START)
+    first, second = durable.waiting
+    first()
+    assert limiter.charge_leased([quick], START, cost=1) is None
+    second()
+    assert limiter.charge_leased([quick], START, cost=1) is not None
+    # Looking at it in the old plan's terms is enough to make the lease another.
+    limiter.peek([slow], START)
+    assert limiter.charge_leased([slow], START, cost=1) is None
+    limiter.peek([quick], START)
+    assert limiter.charge_leased([quick], START, cost=1) is None
+
+
+def test_what_has_no_single_bucket_is_never_charged_from_a_lease() -> None:
+    durable = Durable()
+    limiter = Limiter(Disk(), when_durable=durable.note)
+    for rule in (
+        policy(algorithm="window"),
+        policy(algorithm="both"),
+        policy(Tier(rpm=0, burst=1)),
+    ):
+        limiter.check([rule], START)
+        durable.sync()
+        assert limiter.charge_leased([rule], START, cost=1) is None
+    limiter.check([policy(), policy(key="t2")], START)
+    durable.sync()
+    assert limiter.charge_leased([policy(), policy(key="t2")], START, cost=1) is None
+    free = limiter.charge_leased([policy(Tier(rpm=None, burst=1))], START, cost=1)
+    assert free is not None
+    assert free.limit is None
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("check", "check", "leased", "leased", "leased", "sync", "crash")),
+            st.integers(0, 2 * SECOND),
+            st.integers(1, 2),
+        ),
+        max_size=120,
+    )
+)
+def test_no_crash_grants_more_than_the_plan_when_grants_leave_before_a_write(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    """A grant of `check` leaves with the writes before it, one of `charge_leased` at once."""
+    stored, durable = Disk(), Durable()
+    on_disk: dict[str, bytes] = {}
+    limiter = Limiter(stored, when_durable=durable.note)
+    now, left, waiting = START, [], []
+    for act, pause, cost in steps:
+        now += pause
+        if act == "check":
+            if isinstance(limiter.check([policy()], now, cost=cost), Allowed):
+                waiting += [now] * cost
+        elif act == "leased":
+            if limiter.charge_leased([policy()], now, cost=cost) is not None:
+                left += [now] * cost
+        elif act == "sync":
+            on_disk = stored.marks.copy()
+            durable.sync()
+            left, waiting = left + waiting, []
+        else:
+            stored.marks, waiting = on_disk.copy(), []
+            durable.waiting.clear()
+            limiter = Limiter(stored, when_durable=durable.note)
+    for end in left:
+        window = [each for each in left if end - MINUTE < each <= end]
+        assert len(window) <= FREE.burst + 100
+
+
+class Durable:
+    """Remembers who waits until what was saved is durable."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def note(self, then: Callable[[], None]) -> None:
+        self.waiting.append(then)
+
+    def sync(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for then in waiting:
+            then()
