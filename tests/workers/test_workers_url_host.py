@@ -69,3 +69,48 @@ def test_what_is_no_host_makes_no_url(written: str) -> None:
         parse(f"http://{written}/x")
     with pytest.raises(JsTypeError, match="Invalid URL"):
         Request(f"http://{written}/x")
+
+
+# Where the codec of Python gave another site, or took what is no host. The last of `NO_NAMES` is our own rule:
+# longer than DNS has room for.
+NAMES = [
+    ("faß.de", "xn--fa-hia.de"),
+    ("ΒΌΛΟς.com", "xn--nxasmm1c.com"),
+    ("ＭＡẞ｡com", "xn--ma-hia.com"),
+    ("ᴹ.com", "m.com"),
+    ("a\u00adb\u200b.com", "ab.com"),
+    ("A\u030a.com", "xn--5ca.com"),
+    ("😀.com", "xn--e28h.com"),
+    ("א1.com", "xn--1-zhc.com"),
+    ("_。א", "_.xn--4db"),
+    ("क\u094d\u200d.com", "xn--11b6iy14e.com"),
+    ("é.XN--FA-HIA", "xn--9ca.xn--fa-hia"),
+    ("xn--a", "xn--a"),
+]
+NO_NAMES = [
+    "a\u200db.com",
+    "\u0301a.com",
+    "aא.com",
+    "1א.com",
+    "㏂.com",
+    "\ue000.com",
+    "\u0378.com",
+    "a\u3000b.com",
+    "\ufffd.com",
+    "é.xn--a",
+    "é.xn--fa-hia-",
+    "é.xn--FASS-",
+    "a／b.com",
+    "é" * 256,
+]
+
+
+@pytest.mark.parametrize(("written", "read"), NAMES)
+def test_a_name_beyond_ascii_is_the_one_that_browsers_ask_for(written: str, read: str) -> None:
+    assert parse_host(written) == read
+
+
+@pytest.mark.parametrize("written", NO_NAMES)
+def test_a_name_that_no_browser_would_ask_for_makes_no_url(written: str) -> None:
+    with pytest.raises(JsTypeError, match="Invalid URL"):
+        parse(f"http://{written}/")

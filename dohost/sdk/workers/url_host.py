@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
+
+from workers.url_idna import to_ascii
 
 _forbidden = re.compile(r"[\x00-\x20#/<>?@\\^|%\[\]:\x7f]").search
+_forbidden_opaque = re.compile(r"[\x00\t\n\r #/:<>?@\[\\\]^|]").search
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 _find_number = re.compile(r"0[xX]([0-9a-fA-F]*)|0([0-7]*)|([1-9][0-9]*)").fullmatch
 _find_zeros = re.compile(r"(?:^|:)0(?::0)+(?=:|$)").finditer
 _PARTS_MAX = 4
@@ -23,12 +27,22 @@ def parse_host(host: str) -> str:
         return f"[{_compressed(IPv6Address(host[1:-1]))}]"
     if "%" in host:
         host = unquote_to_bytes(host).decode()
-    if not host.isascii():
-        host = host.encode("idna").decode()
-    host = host.lower()
+    host = host.lower() if host.isascii() else to_ascii(host)
     if not host or _forbidden(host):
         raise ValueError("host")
     return _ipv4(host) if _ends_in_number(host) else host
+
+
+def parse_opaque_host(host: str) -> str:
+    """Return the host of a URL of another scheme; only addresses in brackets mean something there.
+
+    Raises: ValueError.
+    """
+    if host.startswith("[") and host.endswith("]"):
+        return f"[{_compressed(IPv6Address(host[1:-1]))}]"
+    if _forbidden_opaque(host):
+        raise ValueError("host")
+    return quote(host, safe=_PRINTABLE)
 
 
 def _compressed(address: IPv6Address) -> str:

@@ -1,7 +1,7 @@
 """URL and URLSearchParams: JavaScript's mutable URL objects.
 
-A `URL` and its `searchParams` show the same query: a change of either is seen in the other. Not here: setters
-for `username` and `password`, and `URL.createObjectURL`.
+A `URL` and its `searchParams` show the same query: a change of either is seen in the other. Not here:
+`URL.createObjectURL`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, urlencode
 from msgspec.structs import replace
 
 from dohost.errors import JsTypeError
-from workers.url import DEFAULT_PORTS, Url, parse
+from workers import url_changes
+from workers.url import DEFAULT_PORTS, parse, whole_text
 from workers.values import Transferable
 
 Pairs = list[tuple[str, str]]
@@ -38,8 +39,9 @@ class URLSearchParams(Transferable):
     def getAll(self, name: str) -> list[str]:
         return [value for key, value in self._pairs if key == name]
 
-    def has(self, name: str) -> bool:
-        return any(key == name for key, _ in self._pairs)
+    def has(self, name: str, value: object = None) -> bool:
+        """Tell whether there is a parameter of the name, and of the value if one is given."""
+        return any(_is_meant(pair, name, value) for pair in self._pairs)
 
     def append(self, name: str, value: object) -> None:
         self._replace([*self._pairs, (name, str(value))])
@@ -56,11 +58,13 @@ class URLSearchParams(Transferable):
                 is_set = True
         self._replace(pairs if is_set else [*pairs, (name, str(value))])
 
-    def delete(self, name: str) -> None:
-        self._replace([pair for pair in self._pairs if pair[0] != name])
+    def delete(self, name: str, value: object = None) -> None:
+        """Remove every parameter of the name, or those of the value alone if one is given."""
+        self._replace([pair for pair in self._pairs if not _is_meant(pair, name, value)])
 
     def sort(self) -> None:
-        self._replace(sorted(self._pairs, key=lambda pair: pair[0]))
+        """Sort by name as JavaScript compares text; equal names keep their order."""
+        self._replace(sorted(self._pairs, key=lambda pair: pair[0].encode("utf-16-be", "replace")))
 
     def keys(self) -> Iterator[str]:
         return iter([name for name, _ in self._pairs])
@@ -72,7 +76,10 @@ class URLSearchParams(Transferable):
         return iter(self._pairs.copy())
 
     def toString(self) -> str:
-        return urlencode(self._pairs, safe="*")
+        text = urlencode(
+            [(whole_text(name), whole_text(value)) for name, value in self._pairs], safe="*"
+        )
+        return text.replace("~", "%7E")
 
     @property
     def size(self) -> int:
@@ -98,7 +105,7 @@ class URL(Transferable):
 
     def __init__(self, url: object, base: object = None) -> None:
         self._url = parse(str(url), None if base is None else str(base))
-        self.searchParams = URLSearchParams(self._url.query or "")
+        self.searchParams = URLSearchParams(parse_pairs(self._url.query or ""))
         self.searchParams._changed = self._take_query
 
     @classmethod
@@ -117,17 +124,34 @@ class URL(Transferable):
     def href(self) -> str:
         return self._url.href
 
+    @href.setter
+    def href(self, value: object) -> None:
+        self._url = parse(str(value))
+        self._read_query()
+
     @property
     def protocol(self) -> str:
         return f"{self._url.scheme}:"
+
+    @protocol.setter
+    def protocol(self, value: object) -> None:
+        self._url = url_changes.with_protocol(self._url, str(value))
 
     @property
     def username(self) -> str:
         return self._url.username
 
+    @username.setter
+    def username(self, value: object) -> None:
+        self._url = url_changes.with_user(self._url, username=str(value))
+
     @property
     def password(self) -> str:
         return self._url.password
+
+    @password.setter
+    def password(self, value: object) -> None:
+        self._url = url_changes.with_user(self._url, password=str(value))
 
     @property
     def origin(self) -> str:
@@ -138,16 +162,16 @@ class URL(Transferable):
         return self._url.authority
 
     @host.setter
-    def host(self, value: str) -> None:
-        self._update(replace(self._url, host=value, port=""))
+    def host(self, value: object) -> None:
+        self._url = url_changes.with_host(self._url, str(value))
 
     @property
     def hostname(self) -> str:
-        return self._url.host
+        return self._url.host or ""
 
     @hostname.setter
-    def hostname(self, value: str) -> None:
-        self._update(replace(self._url, host=value))
+    def hostname(self, value: object) -> None:
+        self._url = url_changes.with_hostname(self._url, str(value))
 
     @property
     def port(self) -> str:
@@ -155,34 +179,32 @@ class URL(Transferable):
 
     @port.setter
     def port(self, value: object) -> None:
-        self._update(replace(self._url, port=str(value)))
+        self._url = url_changes.with_port(self._url, str(value))
 
     @property
     def pathname(self) -> str:
         return self._url.path
 
     @pathname.setter
-    def pathname(self, value: str) -> None:
-        path = value.replace("?", "%3F").replace("#", "%23")
-        self._update(replace(self._url, path=path if path.startswith("/") else f"/{path}"))
+    def pathname(self, value: object) -> None:
+        self._url = url_changes.with_pathname(self._url, str(value))
 
     @property
     def search(self) -> str:
         return f"?{self._url.query}" if self._url.query else ""
 
     @search.setter
-    def search(self, value: str) -> None:
-        query = value.removeprefix("?").replace("#", "%23")
-        self._update(replace(self._url, query=query or None))
-        self.searchParams._pairs = _to_pairs(query)
+    def search(self, value: object) -> None:
+        self._url = url_changes.with_search(self._url, str(value))
+        self._read_query()
 
     @property
     def hash(self) -> str:
         return f"#{self._url.fragment}" if self._url.fragment else ""
 
     @hash.setter
-    def hash(self, value: str) -> None:
-        self._update(replace(self._url, fragment=value.removeprefix("#") or None))
+    def hash(self, value: object) -> None:
+        self._url = url_changes.with_hash(self._url, str(value))
 
     def toString(self) -> str:
         return self.href
@@ -193,11 +215,20 @@ class URL(Transferable):
     def __repr__(self) -> str:
         return f"URL({self.href!r})"
 
-    def _update(self, url: Url) -> None:
-        self._url = parse(url.href)
+    def _read_query(self) -> None:
+        self.searchParams._pairs = parse_pairs(self._url.query or "")
 
     def _take_query(self, query: str) -> None:
         self._url = replace(self._url, query=query or None)
+
+
+def _is_meant(pair: tuple[str, str], name: str, value: object) -> bool:
+    return pair[0] == name and (value is None or pair[1] == str(value))
+
+
+def parse_pairs(query: str) -> Pairs:
+    """Return the parameters of a query, in order."""
+    return parse_qsl(query, keep_blank_values=True)
 
 
 def _to_pairs(init: str | Mapping[str, object] | Pairs | URLSearchParams) -> Pairs:
@@ -205,7 +236,7 @@ def _to_pairs(init: str | Mapping[str, object] | Pairs | URLSearchParams) -> Pai
         case URLSearchParams():
             return init._pairs.copy()
         case str():
-            return parse_qsl(init.removeprefix("?"), keep_blank_values=True)
+            return parse_pairs(init.removeprefix("?"))
         case Mapping():
             return [(name, str(value)) for name, value in init.items()]
         case _:
