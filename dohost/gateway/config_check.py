@@ -34,6 +34,7 @@ def check(config: GatewayConfig, bindings: frozenset[str] | None, *, findings: F
     check_uniqueness(config, findings)
     check_tenants(config, findings)
     check_cors(config, findings)
+    check_hosts(config, findings)
     for tier, plan in config.rate_limits.items():
         if plan.rpm is not None and plan.rpm > 60_000_000_000:
             findings.add(f"GATEWAY.rate_limits.{tier}.rpm", "is above 60000000000 a minute.")
@@ -150,6 +151,18 @@ def check_tenants(config: GatewayConfig, findings: Findings) -> None:
             findings.add(f"GATEWAY.tenancy.trusted_proxies[{index}]", f"{error}.")
     if config.tenancy.trust_tenant_headers and not config.tenancy.trusted_proxies:
         findings.add("GATEWAY.tenancy.trust_tenant_headers", "needs trusted_proxies.")
+
+
+def check_hosts(config: GatewayConfig, findings: Findings) -> None:
+    """Record hosts that no request names, because they are written otherwise."""
+    hosts = [(join("GATEWAY.tenancy.hosts", host), host) for host in config.tenancy.hosts]
+    for route in config.routes:
+        path = f"{join('GATEWAY.routes', route.pattern)}.hosts"
+        hosts += [(f"{path}[{index}]", host) for index, host in enumerate(route.hosts)]
+    for path, host in hosts:
+        if not re.fullmatch(r"[a-z0-9._~-]+|\[[0-9a-f:.]+\]", host):
+            text = "must look like 'api.example' or '[::1]': lower case, punycode, without a port."
+            findings.add(path, text)
 
 
 def check_cors(config: GatewayConfig, findings: Findings) -> None:

@@ -28,6 +28,8 @@ from dohost.gateway.patterns import (
     parse_pattern,
 )
 
+# An IPv6 address has colons of its own, in brackets.
+PORT = re.compile(r":[0-9]*\Z")
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -98,7 +100,7 @@ class Leaf(Struct, frozen=True, kw_only=True):
     def objection(self, method: str, facts: RequestFacts) -> str | None:
         """Return why the route doesn't serve a request whose path it has; method last."""
         route, methods = self.route, self.pattern.methods
-        if route.hosts and facts.host.partition(":")[0].lower() not in route.hosts:
+        if route.hosts and PORT.sub("", facts.host).lower() not in route.hosts:
             return f"host {facts.host!r} is not one of {', '.join(route.hosts)}"
         for name, value in route.headers.items():
             if facts.headers.get(name.lower()) != value:

@@ -121,6 +121,15 @@ def test_all_errors_come_at_once_with_path_and_suggestion() -> None:
         ("GATEWAY.tenants.$x", {"tenants": {"$x": "free"}}),
         ("GATEWAY.tenancy.trusted_proxies[0]", {"tenancy": {"trusted_proxies": ["10.0.0.0/33"]}}),
         ("GATEWAY.tenancy.trust_tenant_headers", {"tenancy": {"trust_tenant_headers": True}}),
+        ('GATEWAY.tenancy.hosts."A.example"', {"tenancy": {"hosts": {"A.example": "acme"}}}),
+        ('GATEWAY.tenancy.hosts."a:80"', {"tenancy": {"hosts": {"a:80": "acme"}}}),
+        (
+            'GATEWAY.routes."/r".hosts[1]',
+            {
+                "services": {"u": "U"},
+                "routes": {"/r": {"service": "u", "hosts": ["[::1]", "bücher.example"]}},
+            },
+        ),
         ("GATEWAY.cors.origins[0]", {"cors": {"origins": ["*"], "credentials": True}}),
         ("GATEWAY.cors.origins[0]", {"cors": {"origins": ["https://a.example/x"]}}),
         ("GATEWAY.versions.default", {"versions": {"supported": {"1": {}}, "default": "2"}}),

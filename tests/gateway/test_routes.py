@@ -161,6 +161,13 @@ def test_more_matchers_win_host_over_header_over_query_over_method() -> None:
     assert order == ["host", "header", "query", "method", "plain"]
 
 
+@pytest.mark.parametrize("host", ["[::1]", "[::1]:8787", "[::1]:"])
+def test_a_host_can_be_an_address_with_colons(host: str) -> None:
+    made = compiled(RouteConfig(pattern="/r", service="six", hosts=("[::1]",)))
+    assert isinstance(made.match("GET", path("/r"), facts=RequestFacts(host=host)), Match)
+    assert made.match("GET", path("/r"), facts=RequestFacts(host="[")) == NotFound()
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
