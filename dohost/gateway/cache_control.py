@@ -15,9 +15,14 @@ from msgspec import Struct
 from dohost.memo import Memo
 
 DELTA_MAX = 2**31
+# No part gives back what it took ("*+"): clients write this field, and neighbours that both take blanks
+# would try each way to share them.
 DIRECTIVE = re.compile(
-    r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(\"(?:[^\"\\]|\\.)*\"|[^,\"]*))?\s*(?:,|$)"
+    r"\s*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)\s*+"
+    r"(?:=\s*+(\"(?:[^\"\\]|\\.)*+\"|[^,\"]*+))?\s*+(?:,|$)"
 )
+# Unclosed quotes are looked for from each comma on; what is longer than this says nothing sensible.
+TEXT_MAX = 2_048
 # RFC 9213: a structured-field Dictionary; one that doesn't parse is ignored as a whole.
 TARGETED = re.compile(
     r" *[a-z*][a-z0-9_.*-]*(?:=(?:-?\d{1,15}|\?[01]|[A-Za-z*][^\s,;\"]*|\"(?:[ !#-\[\]-~]|\\[\"\\])*\"))?"
@@ -64,10 +69,12 @@ SECONDS = frozenset(
 
 
 def parse_cache_control(values: Iterable[str]) -> CacheControl:
-    """Return the directives of one or more Cache-Control fields."""
+    """Return the directives of one or more Cache-Control fields; too long ones forbid to store."""
     text = ", ".join(values)
     if not text:
         return NO_DIRECTIVES
+    if len(text) > TEXT_MAX:
+        return CacheControl(no_store=True)
     if len(text) > TEXT_MEMOISED_MAX:
         return _parse(text)
     return _PARSED.get_or_make(text, lambda: _parse(text))

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from urllib.parse import urljoin, urlsplit
 
 Header = tuple[str, str]
-# A structured-field String; parameters after it are allowed and ignored.
+# A structured-field String; parameters after it are allowed and ignored. No part gives back what it took.
 ITEM = re.compile(
-    r'\s*"((?:[ !#-\[\]-~]|\\["\\])*)"(?:;[^,"]*(?:"(?:[^"\\]|\\.)*"[^,"]*)?)*\s*(,|$)'
+    r'\s*+"((?:[ !#-\[\]-~]|\\["\\])*+)"(?:;[^,"]*+(?:"(?:[^"\\]|\\.)*+"[^,"]*+)*+)?+\s*+(,|$)'
 )
 GROUPS_MAX = 128
 GROUP_BYTES_MAX = 256

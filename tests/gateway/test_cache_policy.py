@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from time import perf_counter
 
 import http_sf
 import pytest
 
 from dohost.gateway.cache import CacheEntry, Fresh, Miss, Stale, judge
-from dohost.gateway.cache_control import DELTA_MAX, parse_cache_control
+from dohost.gateway.cache_control import DELTA_MAX, CacheControl, parse_cache_control
 from dohost.gateway.cache_groups import group_tags, invalidation_tags
 from dohost.gateway.cache_policy import (
     ExchangeFacts,
@@ -351,3 +352,29 @@ def test_directives_are_read_past_garbage() -> None:
     assert found.max_age == 1
     assert found.public
     assert not found.no_store
+
+
+HOSTILE = [
+    "a=" + " " * 2_000 + '"',
+    "a" + " " * 2_000 + '"',
+    "a=" + 'x="\\",' * 330,
+    'a="' + "\\" * 2_000,
+    "," * 2_000,
+    "a=" + " " * 1_000_000 + '"',
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_field_is_read_in_a_moment(text: str) -> None:
+    began = perf_counter()
+    assert parse_cache_control([text]).max_age is None
+    assert (
+        group_tags([("Cache-Groups", text), ("Cache-Groups", '"a"' + ";" * 2_000 + '"')]) == set()
+    )
+    # The shortest of them took minutes; a slow machine needs a hundredth of a second.
+    assert perf_counter() - began < 2
+
+
+def test_a_field_that_is_too_long_to_be_sensible_forbids_to_store() -> None:
+    assert parse_cache_control(["max-age=60, x=" + "y" * 2_034]).max_age == 60
+    assert parse_cache_control(["max-age=60, x=" + "y" * 2_035]) == CacheControl(no_store=True)
