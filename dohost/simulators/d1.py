@@ -15,7 +15,7 @@ from typing import TypeVar
 from workers.values import SAFE_INTEGER_MAX, JsDict
 
 from dohost.clock import Clock
-from dohost.errors import JsException
+from dohost.errors import HostError, JsException
 from dohost.simulators.d1_store import D1Store
 from dohost.simulators.outlet import Outlet
 from dohost.simulators.text import Options, options_of, text_of, well_formed
@@ -192,8 +192,11 @@ class _Requests:
             raise JsException(prefix + NO_STATEMENTS)
         try:
             results = await self._store.run(queries)
-        except JsException as error:
-            raise JsException(prefix + error.message) from error
+        except (JsException, HostError) as error:
+            reason = error.message if isinstance(error, JsException) else str(error)
+            told = JsException(prefix + reason)
+            told.code = error.code
+            raise told from error
         self._noted()
         return results
 

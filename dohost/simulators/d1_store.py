@@ -12,8 +12,8 @@ from pathlib import Path
 
 from dohost.clock import Entropy
 from dohost.objects.id import IdFactory
+from dohost.simulators.failures import failed_file
 from dohost.storage.d1 import D1File, D1Query, D1Result
-from dohost.storage.directories import make_directory
 
 WRANGLERS_KEY = "miniflare-D1DatabaseObject"
 
@@ -33,10 +33,13 @@ class D1Store:
         self.requests = 0
 
     async def run(self, queries: Sequence[D1Query]) -> list[D1Result]:
-        """Run all queries as one transaction. Raises: JsException with SQLite's message."""
+        """Run all queries as one transaction. Raises: JsException with SQLite's message, HostError."""
         async with self._lock:
             self.requests += 1
-            return await asyncio.to_thread(self._run, queries)
+            try:
+                return await asyncio.to_thread(self._file.run, queries)
+            except OSError as error:
+                raise failed_file(error) from error
 
     @property
     def is_busy(self) -> bool:
@@ -47,10 +50,3 @@ class D1Store:
         """Close the file when what runs on it has ended."""
         async with self._lock:
             await asyncio.to_thread(self._file.close)
-
-    def _run(self, queries: Sequence[D1Query]) -> list[D1Result]:
-        path = self._file.path
-        if not path.exists():
-            make_directory(path.parent)
-            path.touch(mode=0o600)
-        return self._file.run(queries)

@@ -6,13 +6,16 @@ output gate of the object that makes them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import TypeVar
 
 from workers.streams import ReadableStream
 from workers.values import ArrayBuffer, JsDict
 
 from dohost.clock import Clock
 from dohost.errors import JsException
+from dohost.simulators.failures import telling
 from dohost.simulators.kv_arguments import (
     VALUE_BYTES_MAX,
     ValueType,
@@ -28,6 +31,8 @@ from dohost.simulators.kv_arguments import (
 from dohost.simulators.kv_store import Entry, KvStore, ListedKey
 from dohost.simulators.outlet import Outlet
 from dohost.simulators.text import Options, options_of, parse_json
+
+Result = TypeVar("Result")
 
 
 class KvNamespace:
@@ -52,7 +57,7 @@ class KvNamespace:
             entry = await self._entry(name)
             return None if entry is None else _as_type(entry.value, wanted)
 
-        return self._outlet.read(read)
+        return self._read("GET", read)
 
     def getWithMetadata(
         self, key: object, options: object = None, /, **named: object
@@ -70,7 +75,7 @@ class KvNamespace:
             value = _as_type(entry.value, wanted)
             return JsDict(value=value, metadata=_metadata(entry.metadata), cacheStatus=None)
 
-        return self._outlet.read(read)
+        return self._read("GET", read)
 
     def put(
         self, key: object, value: object, options: object = None, /, **named: object
@@ -84,12 +89,12 @@ class KvNamespace:
             value = await _read_all(content) if isinstance(content, ReadableStream) else content
             await self._store.put(name, value, put, now_s=self._now_s())
 
-        return self._outlet.write(write)
+        return self._write("PUT", write)
 
     def delete(self, key: object) -> Awaitable[None]:
         """Delete a key; nothing happens if it is not there."""
         name = key_of(key, "DELETE")
-        return self._outlet.write(lambda: self._store.delete(name))
+        return self._write("DELETE", lambda: self._store.delete(name))
 
     def list(self, options: object = None, /, **named: object) -> Awaitable[JsDict]:
         """Give `keys`, whether they are all (`list_complete`) and, if not, a `cursor`."""
@@ -103,7 +108,7 @@ class KvNamespace:
             result["cacheStatus"] = None
             return result
 
-        return self._outlet.read(read)
+        return self._read("GET", read)
 
     def __bool__(self) -> bool:
         return True
@@ -126,7 +131,17 @@ class KvNamespace:
                 {name: _bulk_item(entries.get(name), wanted, with_metadata) for name in names}
             )
 
-        return self._outlet.read(read)
+        return self._read("GET_BULK", read)
+
+    def _read(
+        self, operation: str, work: Callable[[], Coroutine[object, object, Result]]
+    ) -> Awaitable[Result]:
+        return self._outlet.read(telling(work, partial(failed, operation)))
+
+    def _write(
+        self, operation: str, work: Callable[[], Coroutine[object, object, None]]
+    ) -> Awaitable[None]:
+        return self._outlet.write(telling(work, partial(failed, operation)))
 
     async def _entry(self, name: str) -> Entry | None:
         return (await self._store.get([name], now_s=self._now_s())).get(name)

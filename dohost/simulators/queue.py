@@ -6,12 +6,14 @@ sends: no message speaks of a write that may be lost.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from workers.values import JsDict
 
 from dohost.clock import Clock, Entropy
-from dohost.errors import JsTypeError
+from dohost.errors import JsException, JsTypeError
+from dohost.simulators.failures import telling
 from dohost.simulators.outlet import Outlet
 from dohost.simulators.queue_messages import (
     ContentType,
@@ -61,7 +63,7 @@ class WorkerQueue:
             )
         message = self._message(body, options_of(options, named), self._delay_s)
         check_message(message)
-        return self._outlet.write(lambda: self._add([message]))
+        return self._send("send", [message])
 
     def sendBatch(
         self, messages: Iterable[object], options: object = None, /, **named: object
@@ -70,11 +72,11 @@ class WorkerQueue:
         delay_s = delay_of(options_of(options, named), self._delay_s)
         batch = [self._item(each, delay_s) for each in messages]
         check_batch(batch)
-        return self._outlet.write(lambda: self._add(batch))
+        return self._send("sendBatch", batch)
 
     def metrics(self) -> Awaitable[JsDict]:
         """Give the number, the bytes and the oldest of the messages that wait."""
-        return self._outlet.read(self._metrics)
+        return self._outlet.read(telling(self._metrics, partial(_failed, "metrics")))
 
     def __repr__(self) -> str:
         return f"<WorkerQueue {self._queue}>"
@@ -93,13 +95,19 @@ class WorkerQueue:
             delay_s=delay_of(options, delay_s),
         )
 
-    async def _add(self, messages: list[NewMessage]) -> JsDict:
+    def _send(self, operation: str, messages: Sequence[NewMessage]) -> Awaitable[JsDict]:
+        return self._outlet.write(telling(lambda: self._add(messages), partial(_failed, operation)))
+
+    async def _add(self, messages: Sequence[NewMessage]) -> JsDict:
         now_ms = self._clock.realtime_ns() // 1_000_000
-        await self._store.add(self._queue, messages, now_ms=now_ms)
-        metrics = await self._metrics()
+        backlog = await self._store.add(self._queue, messages, now_ms=now_ms)
         self._added(self._queue)
-        return JsDict(metadata=JsDict(metrics=metrics))
+        return JsDict(metadata=JsDict(metrics=backlog.metrics()))
 
     async def _metrics(self) -> JsDict:
         backlog = await self._store.backlog(self._queue)
         return backlog.metrics()
+
+
+def _failed(operation: str, status: int, reason: str) -> JsException:
+    return JsException(f"Queue {operation} failed: {reason}")

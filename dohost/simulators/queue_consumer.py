@@ -23,6 +23,8 @@ from dohost.telemetry import Log
 
 # Timers follow the monotonic clock; looking again this often bounds what a stepped wall clock costs.
 SLEEP_MAX_S = 30.0
+# How long after the disk has failed it is asked again: a queue goes on soon after there is room.
+RETRY_S = 2.0
 # Cloudflare's limit of a consumer's invocation; a handler that never ends would keep its messages.
 HANDLER_TIMEOUT_S = 15 * 60.0
 
@@ -91,7 +93,7 @@ class ConsumedQueue:
         self._looking = None
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.event("queue.failed", level="error", queue=self._name, error=repr(error))
-            self._wake_after(SLEEP_MAX_S)
+            self._wake_after(RETRY_S)
         elif self._looks_again:
             self._looks_again = False
             self.look()
@@ -177,7 +179,7 @@ class ConsumedQueue:
                 )
             except Exception as error:  # noqa: BLE001 - a full disk, say; what was decided stays so
                 self._log.event("queue.failed", level="error", queue=self._name, error=repr(error))
-                await asyncio.sleep(SLEEP_MAX_S)
+                await asyncio.sleep(RETRY_S)
             else:
                 return
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from dohost.simulators.files import Column, SimulatorFile, Transaction
+from dohost.simulators.files import Column, Row, SimulatorFile, Transaction
 from dohost.simulators.queue_messages import Backlog, Delivery, NewMessage
 
 RETENTION_MS = 4 * 24 * 3600 * 1000
@@ -42,6 +42,10 @@ SCHEMA = (
     f"CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON messages BEGIN {_ADD} END",
     f"CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON messages BEGIN {_REMOVE} END",
     f"CREATE TRIGGER IF NOT EXISTS moved AFTER UPDATE OF queue ON messages BEGIN {_REMOVE} {_ADD} END",
+)
+_BACKLOG = (
+    "SELECT count, size, (SELECT min(sent_ms) FROM messages WHERE queue = ?1) FROM backlogs "
+    "WHERE queue = ?1"
 )
 
 
@@ -73,8 +77,8 @@ class QueueStore:
     def __init__(self, path: Path) -> None:
         self._file = SimulatorFile(path, SCHEMA)
 
-    async def add(self, queue: str, messages: Sequence[NewMessage], *, now_ms: int) -> None:
-        """Keep messages, durably, in order."""
+    async def add(self, queue: str, messages: Sequence[NewMessage], *, now_ms: int) -> Backlog:
+        """Keep messages, durably, in order; return what waits in the queue with them."""
         rows = [
             (
                 each.id,
@@ -92,17 +96,12 @@ class QueueStore:
                 "VALUES (?, ?, ?, ?, 0, ?, ?)",
                 rows,
             )
+            # Here, because a send whose message is kept must not fail by what it reads behind that.
+            return _backlog(await transaction.rows(_BACKLOG, (queue,)))
 
     async def backlog(self, queue: str) -> Backlog:
         """Return what waits in a queue."""
-        rows = await self._file.rows(
-            "SELECT count, size, (SELECT min(sent_ms) FROM messages WHERE queue = ?1) FROM backlogs "
-            "WHERE queue = ?1",
-            (queue,),
-        )
-        if not rows:
-            return Backlog(0, 0, None)
-        return Backlog(*msgspec.convert(rows[0], tuple[int, int, int | None]))
+        return _backlog(await self._file.rows(_BACKLOG, (queue,)))
 
     async def readiness(self, queue: str, *, now_ms: int, limit: int) -> Readiness:
         """Return whether there is something to deliver, or when there will be."""
@@ -164,6 +163,12 @@ class QueueStore:
 
 async def _delete(transaction: Transaction, ids: Sequence[str]) -> None:
     await transaction.execute_many("DELETE FROM messages WHERE id = ?", [(each,) for each in ids])
+
+
+def _backlog(rows: Sequence[Row]) -> Backlog:
+    if not rows:
+        return Backlog(0, 0, None)
+    return Backlog(*msgspec.convert(rows[0], tuple[int, int, int | None]))
 
 
 def _delivery(row: Sequence[Column]) -> Delivery:

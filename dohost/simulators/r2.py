@@ -7,18 +7,21 @@ whoever asks, as on Cloudflare.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TypeVar
 
 from workers.blob import JsBlob
 from workers.streams import ReadableStream
 from workers.values import JsDict
 
 from dohost.errors import JsTypeError
+from dohost.simulators.failures import telling
 from dohost.simulators.outlet import Outlet
 from dohost.simulators.r2_arguments import (
     Holder,
     check_of,
     custom_metadata_of,
+    failed,
     http_metadata_of,
     included_of,
     key_of,
@@ -31,6 +34,8 @@ from dohost.simulators.r2_ranges import EVERYTHING, range_of, slice_of
 from dohost.simulators.r2_rows import StoredObject
 from dohost.simulators.r2_store import Listing, Metadata, Published, R2Store
 from dohost.simulators.text import Options, options_of, well_formed
+
+Result = TypeVar("Result")
 
 
 class R2Bucket:
@@ -48,7 +53,7 @@ class R2Bucket:
             stored = await self._store.head(name)
             return None if stored is None else R2Object(stored, slice_of(EVERYTHING, stored.size))
 
-        return self._outlet.write(head)
+        return self._do("head", head)
 
     def get(
         self, key: object, options: object = None, /, **named: object
@@ -69,7 +74,7 @@ class R2Bucket:
             body = ReadableStream(self._store.read(stored, part))
             return R2ObjectBody(stored, part, body)
 
-        return self._outlet.write(get)
+        return self._do("get", get)
 
     def put(
         self, key: object, value: object, options: object = None, /, **named: object
@@ -92,12 +97,12 @@ class R2Bucket:
             )
             return None if stored is None else R2Object(stored, None)
 
-        return self._outlet.write(put)
+        return self._do("put", put)
 
     def delete(self, keys: object) -> Awaitable[None]:
         """Delete an object or a list of them; those that aren't there don't matter."""
         names = [key_of(key, "delete") for key in (keys if isinstance(keys, list) else [keys])]
-        return self._outlet.write(lambda: self._store.delete(names))
+        return self._do("delete", lambda: self._store.delete(names))
 
     def list(self, options: object = None, /, **named: object) -> Awaitable[JsDict]:
         """Give `objects`, `delimitedPrefixes`, whether there are more (`truncated`) and a `cursor`."""
@@ -114,7 +119,7 @@ class R2Bucket:
             result["delimitedPrefixes"] = prefixes
             return result
 
-        return self._outlet.write(listed)
+        return self._do("list", listed)
 
     def createMultipartUpload(
         self, key: object, options: object = None, /, **named: object
@@ -129,7 +134,7 @@ class R2Bucket:
             upload_id = await self._store.create_upload(name, metadata)
             return self.resumeMultipartUpload(name, upload_id)
 
-        return self._outlet.write(create)
+        return self._do("createMultipartUpload", create)
 
     def resumeMultipartUpload(self, key: object, upload_id: str) -> R2MultipartUpload:
         """Return an upload that was begun before; whether it is there shows at its first use."""
@@ -138,6 +143,11 @@ class R2Bucket:
 
     def __repr__(self) -> str:
         return f"<R2Bucket {self._store.directory.name}>"
+
+    def _do(
+        self, operation: str, work: Callable[[], Coroutine[object, object, Result]]
+    ) -> Awaitable[Result]:
+        return self._outlet.write(_told(operation, work))
 
 
 class R2MultipartUpload:
@@ -158,7 +168,7 @@ class R2MultipartUpload:
             etag = await self._store.upload_part(self.key, self.uploadId, number, chunks)
             return JsDict(partNumber=number, etag=etag)
 
-        return self._outlet.write(upload)
+        return self._outlet.write(_told("uploadPart", upload))
 
     def complete(self, parts: Sequence[Mapping[str, object]]) -> Awaitable[R2Object]:
         """Make the object of these parts, each with its number and etag."""
@@ -170,11 +180,21 @@ class R2MultipartUpload:
             stored = await self._store.complete_upload(self.key, self.uploadId, published)
             return R2Object(stored, None)
 
-        return self._outlet.write(complete)
+        return self._outlet.write(_told("completeMultipartUpload", complete))
 
     def abort(self) -> Awaitable[None]:
         """Give the upload up and forget its parts."""
-        return self._outlet.write(lambda: self._store.abort_upload(self.key, self.uploadId))
+
+        async def abort() -> None:
+            await self._store.abort_upload(self.key, self.uploadId)
+
+        return self._outlet.write(_told("abortMultipartUpload", abort))
+
+
+def _told(
+    operation: str, work: Callable[[], Coroutine[object, object, Result]]
+) -> Callable[[], Coroutine[object, object, Result]]:
+    return telling(work, lambda status, reason: failed(operation, 10001, reason))
 
 
 def _chunks_of(value: object, operation: str, position: int) -> AsyncIterator[bytes]:

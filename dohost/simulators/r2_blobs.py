@@ -1,8 +1,9 @@
 """The bytes of R2 objects: one file each under `<bucket>/blobs/`, written and read in pieces.
 
-A blob is complete and synced before a row names it, and never changes after that. Bodies that are being
-read keep their blobs: what was replaced or deleted meanwhile is removed when its last reader is done, or
-at the next start.
+A blob is complete and synced before a row names it, and never changes after that; it is removed after the
+row that named it is gone. Bodies that are being read keep their blobs: what was replaced or deleted meanwhile
+is removed when its last reader is done. Removing may take long, so threads do it, and may fail: what is left then, or by a
+crash, is removed before the first blob of the next run.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
 import msgspec
 
 from dohost.clock import Entropy
+from dohost.errors import HostError
 from dohost.simulators.chunks import chunks_of
+from dohost.simulators.failures import as_told, failed_file
+from dohost.simulators.r2_arguments import failed
 from dohost.storage.directories import make_directory
 
 Arguments = ParamSpec("Arguments")
@@ -56,15 +61,16 @@ class Blobs:
         self._entropy = entropy
         self._readers: dict[str, int] = {}
         self._doomed: set[str] = set()
+        self._removals: set[asyncio.Future[None]] = set()
         self._threads = 0
 
     @property
     def is_busy(self) -> bool:
         """Whether a thread reads or writes a blob now."""
-        return self._threads > 0
+        return self._threads > 0 or bool(self._removals)
 
     async def write(self, chunks: AsyncIterator[bytes], algorithms: Iterable[str]) -> Written:
-        """Write a new blob, durably; nothing of it is left if `chunks` raises."""
+        """Write a new blob, durably; nothing of it is left if `chunks` raises. Raises: HostError."""
         name = self._entropy.token(16).hex()
         path = self._directory / name
         hashes = {each: hashlib.new(each, usedforsecurity=False) for each in algorithms}
@@ -79,7 +85,7 @@ class Blobs:
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk, also for what is buffered
                 file.close()
-            path.unlink()
+            await self.remove((name,))
             raise
         digests = {each: made.hexdigest() for each, made in hashes.items()}
         return Written(name=name, size=size, digests=digests)
@@ -88,20 +94,28 @@ class Blobs:
         """Return the bytes of `pieces`, which are kept until the reader is done or dropped."""
         return BlobReader(self, self._directory, pieces)
 
-    def remove(self, names: Iterable[str]) -> None:
+    async def remove(self, names: Collection[str]) -> None:
         """Remove blobs that no row names any more, now or after their readers."""
-        for name in names:
-            if self._readers.get(name):
-                self._doomed.add(name)
-            else:
-                (self._directory / name).unlink(missing_ok=True)
+        held = {name for name in names if name in self._readers}
+        self._doomed |= held
+        if free := [name for name in names if name not in held]:
+            await asyncio.shield(self._remove_in_thread(free))
 
-    def remove_others(self, known: Collection[str]) -> None:
-        """Remove what a crash left: blobs that no row names."""
-        if self._directory.is_dir():
-            for path in self._directory.iterdir():
-                if path.name not in known:
-                    path.unlink()
+    async def remove_others(self, known: AbstractSet[str]) -> None:
+        """Remove what a crash left: blobs that no row names and nobody reads. Raises: HostError."""
+        await self.in_thread(_remove_others, self._directory, known | self._readers.keys())
+
+    async def settled(self) -> None:
+        """Wait until everything is removed that should be."""
+        while self._removals:
+            await asyncio.wait(tuple(self._removals))
+
+    def _remove_in_thread(self, names: Sequence[str]) -> asyncio.Future[None]:
+        paths = [self._directory / name for name in names]
+        removal = asyncio.get_running_loop().run_in_executor(None, _remove, paths)
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+        return removal
 
     async def in_thread(
         self,
@@ -109,10 +123,12 @@ class Blobs:
         *given: Arguments.args,
         **named: Arguments.kwargs,
     ) -> Result:
-        """Call what works on a blob in a thread."""
+        """Call what works on a blob in a thread. Raises: HostError."""
         self._threads += 1
         try:
             return await asyncio.to_thread(function, *given, **named)
+        except OSError as error:
+            raise failed_file(error) from error
         finally:
             self._threads -= 1
 
@@ -127,7 +143,10 @@ class Blobs:
             self._readers[name] = count
         elif name in self._doomed:
             self._doomed.discard(name)
-            self.remove((name,))
+            try:
+                self._remove_in_thread((name,))
+            except RuntimeError:  # a reader that was dropped after its loop: nothing waits any more
+                _remove([self._directory / name])
 
 
 class BlobReader:
@@ -146,6 +165,10 @@ class BlobReader:
     async def __anext__(self) -> bytes:
         try:
             return await anext(self._source)
+        except (HostError, OSError) as error:
+            self._release()
+            failure = error if isinstance(error, HostError) else failed_file(error)
+            raise as_told(failure, lambda _, reason: failed("get", 10001, reason)) from error
         except BaseException:
             self._release()
             raise
@@ -203,3 +226,15 @@ def _finish(file: BinaryIO, directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        # Whoever asked has nothing to do with it, and the next run tries again.
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _remove_others(directory: Path, known: AbstractSet[str]) -> None:
+    if directory.is_dir():
+        _remove(path for path in directory.iterdir() if path.name not in known)

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from dohost.clock import Clock, Entropy
+from dohost.simulators.failures import is_unknown
 from dohost.simulators.files import SimulatorFile, Transaction
 from dohost.simulators.key_ranges import IN_RANGE, range_behind
 from dohost.simulators.r2_arguments import HASH_NAMES, OBJECT_BYTES_MAX, PART_BYTES_MIN, failed
@@ -114,10 +115,10 @@ class R2Store:
                     stored = None
                 if stored is not None:
                     await transaction.execute(_PUT, stored.row())
-        except BaseException:
-            self._blobs.remove((written.name,))
+        except BaseException as error:
+            await self._drop_unless_named(written, error)
             raise
-        self._blobs.remove((written.name,) if stored is None else _names(old))
+        await self._blobs.remove((written.name,) if stored is None else _names(old))
         return stored
 
     async def delete(self, keys: Sequence[str]) -> None:
@@ -127,7 +128,7 @@ class R2Store:
             for key in keys:
                 removed += _names(await _find(transaction, key))
                 await transaction.execute("DELETE FROM objects WHERE key = ?", (key,))
-        self._blobs.remove(removed)
+        await self._blobs.remove(removed)
 
     async def list(self, listing: Listing) -> tuple[list[StoredObject], list[str], str | None]:
         """Return objects, the prefixes up to the delimiter, and the key to go on behind."""
@@ -186,10 +187,10 @@ class R2Store:
                     "VALUES (?, ?, ?, ?, ?, ?)",
                     (upload_id, number, written.name, written.size, etag, written.digests["md5"]),
                 )
-        except BaseException:
-            self._blobs.remove((written.name,))
+        except BaseException as error:
+            await self._drop_unless_named(written, error)
             raise
-        self._blobs.remove(str(row[0]) for row in old)
+        await self._blobs.remove([str(row[0]) for row in old])
         return etag
 
     async def complete_upload(
@@ -221,7 +222,7 @@ class R2Store:
             await transaction.execute(_PUT, stored.row())
             await _end_upload(transaction, upload_id)
         used = {part.blob for part in chosen}
-        self._blobs.remove([*_names(old), *({part.blob for part in parts} - used)])
+        await self._blobs.remove([*_names(old), *({part.blob for part in parts} - used)])
         return stored
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
@@ -231,7 +232,7 @@ class R2Store:
                 raise failed("abortMultipartUpload", 10001)
             parts = await _parts(transaction, upload_id)
             await _end_upload(transaction, upload_id)
-        self._blobs.remove(part.blob for part in parts)
+        await self._blobs.remove([part.blob for part in parts])
 
     @property
     def is_busy(self) -> bool:
@@ -239,7 +240,8 @@ class R2Store:
         return self._file.is_busy or self._blobs.is_busy
 
     async def close(self) -> None:
-        """Close the file."""
+        """Close the file when every blob is removed that should be."""
+        await self._blobs.settled()
         await self._file.close()
 
     def _made_of(
@@ -266,6 +268,12 @@ class R2Store:
             blobs=((written.name, written.size),),
         )
 
+    async def _drop_unless_named(self, written: Written, error: BaseException) -> None:
+        """Remove a blob whose row could not be written; one that a row may yet name stays."""
+        # A cancelled COMMIT goes on in its thread.
+        if isinstance(error, Exception) and not is_unknown(error):
+            await self._blobs.remove((written.name,))
+
     async def _clean(self) -> None:
         """Before the first blob of this run: remove what an earlier one left. Others wait for that."""
         async with self._cleaning:
@@ -275,7 +283,7 @@ class R2Store:
             for row in await self._file.rows("SELECT blobs FROM objects"):
                 pairs = msgspec.json.decode(str(row[0]), type=list[tuple[str, int]])
                 known += [name for name, _ in pairs]
-            await self._blobs.in_thread(self._blobs.remove_others, frozenset(known))
+            await self._blobs.remove_others(frozenset(known))
             self._is_clean = True
 
     def _now_ms(self) -> int:

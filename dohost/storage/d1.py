@@ -17,7 +17,9 @@ import msgspec
 from dohost.errors import JsException
 from dohost.storage.authorizer import Authorizer, renames_to_internal
 from dohost.storage.connection import SQL_BYTES_MAX, Row, SQLiteValue, set_up
-from dohost.storage.failures import WRONG_BINDINGS, message_of
+from dohost.storage.directories import make_directory
+from dohost.storage.failures import UNKNOWN_OUTCOME, message_of, translate
+from dohost.storage.named_file import NamedFile, named_file
 from dohost.storage.sql import STATEMENT_TOO_LONG
 from dohost.storage.sql_cursor import NOT_UTF8
 
@@ -52,18 +54,20 @@ class D1File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: apsw.Connection | None = None
+        self._named: NamedFile
         self._authorizer = Authorizer()
 
     def run(self, queries: Sequence[D1Query]) -> list[D1Result]:
-        """Run all queries, or none of them if one fails. Raises: JsException with SQLite's message."""
+        """Run all queries, or none of them if one fails.
+
+        Raises: JsException with SQLite's message, its code saying what the disk did; OSError.
+        """
         try:
-            connection = self._open()
-            with _transaction(connection):
+            connection = self._opened()
+            with self._transaction(connection):
                 return [self._query(connection, query) for query in queries]
-        except apsw.BindingsError as error:
-            raise JsException(WRONG_BINDINGS) from error
         except apsw.Error as error:
-            raise JsException(message_of(error)) from error
+            raise translate(error) from error
         except UnicodeDecodeError as error:
             raise JsException(NOT_UTF8) from error
 
@@ -73,24 +77,48 @@ class D1File:
         if connection is not None:
             connection.close()
 
-    def _open(self) -> apsw.Connection:
+    def _opened(self) -> apsw.Connection:
+        if self._connection is not None and not self._named.is_there:
+            self.close()
+            self._named.remove_log()
         if self._connection is None:
-            # Without a statement cache: the columns of a cached one are those of an older schema.
-            connection = apsw.Connection(str(self.path), statementcachesize=0)
-            try:
-                connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-                connection.pragma("journal_mode", "wal")
-                connection.pragma("synchronous", "full")
-                set_up(connection, strict=False)
-                connection.limit(apsw.SQLITE_LIMIT_LENGTH, LENGTH_MAX)
-                # Unlike an object's file, it is for other tools: a closed one is whole without its log.
-                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
-                connection.authorizer = self._authorizer
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+            make_directory(self.path.parent)
+            self.path.touch(mode=0o600)
+            self._connection = self._open()
+            self._named = named_file(self.path)
         return self._connection
+
+    def _open(self) -> apsw.Connection:
+        # Without a statement cache: the columns of a cached one are those of an older schema.
+        connection = apsw.Connection(str(self.path), statementcachesize=0)
+        try:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "full")
+            set_up(connection, strict=False)
+            connection.limit(apsw.SQLITE_LIMIT_LENGTH, LENGTH_MAX)
+            # Unlike an object's file, it is for other tools: a closed one is whole without its log.
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+            connection.authorizer = self._authorizer
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextlib.contextmanager
+    def _transaction(self, connection: apsw.Connection) -> Iterator[None]:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            _commit(connection)
+        except BaseException:
+            try:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            except apsw.Error:
+                # Without a connection nothing is left open that the next run would meet.
+                self.close()
+            raise
 
     def _query(self, connection: apsw.Connection, query: D1Query) -> D1Result:
         if len(query.sql.encode()) > SQL_BYTES_MAX:
@@ -142,16 +170,13 @@ class D1File:
         return columns, tuple(rows)
 
 
-@contextlib.contextmanager
-def _transaction(connection: apsw.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _commit(connection: apsw.Connection) -> None:
     try:
-        yield
         connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    except apsw.IOError as error:
+        failure = JsException(f"{message_of(error)}; {UNKNOWN_OUTCOME}")
+        failure.code = "outcome-unknown"
+        raise failure from error
 
 
 def _size_bytes(connection: apsw.Connection) -> int:

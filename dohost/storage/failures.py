@@ -21,6 +21,7 @@ CONSTRAINTS_VIOLATED = (
 )
 CPU_EXCEEDED = "Durable Object exceeded its CPU time limit and was reset."
 WRONG_BINDINGS = "Wrong number of parameter bindings for SQL query."
+UNKNOWN_OUTCOME = "whether it was kept is unknown"
 
 
 def message_of(error: apsw.Error) -> str:

@@ -139,7 +139,7 @@ async def test_a_handler_that_never_ends_is_given_up_and_its_batch_comes_again(
 async def test_what_a_handler_decided_is_written_down_when_the_disk_takes_it_again(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dohost.simulators.queue_consumer.SLEEP_MAX_S", 0.01)
+    monkeypatch.setattr("dohost.simulators.queue_consumer.RETRY_S", 0.01)
     settle, failures = QueueStore.settle, iter([OSError("full"), OSError("full")])
 
     async def fail_twice(*args: object, **named: object) -> None:
@@ -154,3 +154,23 @@ async def test_what_a_handler_decided_is_written_down_when_the_disk_takes_it_aga
     await settled(resources)
     assert worker.batches == [[("x", 1)]]
     assert (await queue_of(resources).metrics()).backlogCount == 0
+
+
+async def test_a_queue_that_could_not_be_looked_at_is_looked_at_again_soon(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dohost.simulators.queue_consumer.RETRY_S", 0.01)
+    take, failures = QueueStore.take, iter([OSError("full")])
+
+    async def fail_once(*args: object, **named: object) -> object:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return await take(*args, **named)
+
+    monkeypatch.setattr(QueueStore, "take", fail_once)
+    worker = Worker()
+    resources.queues.consume({"jobs": worker.consumer(batch_timeout_s=0.0)})
+    await queue_of(resources).send("x")
+    async with asyncio.timeout(5):
+        while not worker.batches:
+            await asyncio.sleep(0.01)
