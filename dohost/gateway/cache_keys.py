@@ -90,4 +90,4 @@ def vary_key(vary: tuple[str, ...], headers: Mapping[str, str]) -> str | None:
 
 def normalised(value: str | None) -> str | None:
     """Return a field's value without the spaces that have no meaning; absent isn't empty."""
-    return None if value is None else re.sub(r"\s*,\s*", ", ", value.strip())
+    return None if value is None else ", ".join([part.strip() for part in value.split(",")])

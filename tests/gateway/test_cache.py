@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -176,6 +177,13 @@ def test_vary_star_has_no_key_and_absent_is_not_empty() -> None:
     assert vary_key(("*",), {}) is None
     assert vary_key(("x",), {}) != vary_key(("x",), {"x": ""})
     assert vary_key(("X", "a"), {"x": "1 ,2"}) == vary_key(("a", "x"), {"x": "1,  2"})
+
+
+def test_blanks_in_a_varied_field_cost_no_more_than_their_number() -> None:
+    began = perf_counter()
+    assert vary_key(("x",), {"x": "a" + " " * 200_000 + "b"})
+    # Tried from each blank on, these took more than a minute.
+    assert perf_counter() - began < 2
 
 
 def test_the_least_recently_used_goes_first() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -97,3 +98,14 @@ def test_surrogates_that_belong_together_are_one_character() -> None:
     assert well_formed("\ud83d\ude00") == "\U0001f600"
     assert well_formed("a\ud800b") == "a\ufffd\ufffd\ufffdb"
     assert well_formed("é") == "é"
+
+
+def test_a_long_text_of_digits_is_read_in_a_moment() -> None:
+    began = perf_counter()
+    assert int32_of("1" * 30_000 + "x", "A limit") == 0
+    # Each way to cut the digits in two was tried: 25 s.
+    assert perf_counter() - began < 2
+
+
+def test_digits_of_other_scripts_are_no_number() -> None:
+    assert int32_of("\u0663", "A limit") == 0
