@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from dohost.gateway.structured_fields import Value, parse_dictionary
 from dohost.memo import Memo
 
 DELTA_MAX = 2**31
@@ -23,11 +24,6 @@ DIRECTIVE = re.compile(
 )
 # Unclosed quotes are looked for from each comma on; what is longer than this says nothing sensible.
 TEXT_MAX = 2_048
-# RFC 9213: a structured-field Dictionary; one that doesn't parse is ignored as a whole.
-TARGETED = re.compile(
-    r" *[a-z*][a-z0-9_.*-]*(?:=(?:-?\d{1,15}|\?[01]|[A-Za-z*][^\s,;\"]*|\"(?:[ !#-\[\]-~]|\\[\"\\])*\"))?"
-    r"(?:[ \t]*,[ \t]*[a-z*][a-z0-9_.*-]*(?:=(?:-?\d{1,15}|\?[01]|[A-Za-z*][^\s,;\"]*|\"(?:[ !#-\[\]-~]|\\[\"\\])*\"))?)*[ \t]*"
-)
 
 
 class CacheControl(Struct, frozen=True, kw_only=True):
@@ -81,14 +77,22 @@ def parse_cache_control(values: Iterable[str]) -> CacheControl:
 
 
 def _parse(text: str) -> CacheControl:
+    # A name alone is what a Dictionary calls true.
+    return _control((name, True if value is None else value) for name, value in directives(text))
+
+
+def _control(members: Iterable[tuple[str, Value]]) -> CacheControl:
     found: dict[str, object] = {}
     fields: set[str] = set()
-    for name, value in directives(text):
+    for name, value in members:
         key = name.replace("-", "_")
+        if value is False:
+            continue
         if name in FLAGS:
             found[key] = True
         elif name in ("no-cache", "private"):
-            named = {field.strip().lower() for field in (value or "").split(",") if field.strip()}
+            listed = value.split(",") if isinstance(value, str) else ()
+            named = {field.strip().lower() for field in listed if field.strip()}
             fields |= named
             found[key] = bool(found.get(key)) or not named
         elif name in SECONDS:
@@ -96,7 +100,7 @@ def _parse(text: str) -> CacheControl:
             seconds = delta_seconds(value)
             found[key] = min(seconds, held) if isinstance(held, int) else seconds
         elif name == "max-stale":
-            found[key] = DELTA_MAX if value is None else delta_seconds(value)
+            found[key] = DELTA_MAX if value is True else delta_seconds(value)
     return CacheControl(**found, fields=frozenset(fields))  # type: ignore[arg-type]  # built by name above
 
 
@@ -116,15 +120,19 @@ def directives(text: str) -> Iterable[tuple[str, str | None]]:
         yield name.lower(), value
 
 
-def delta_seconds(value: str | None) -> int:
+def delta_seconds(value: Value) -> int:
     """Return a number of seconds; what isn't one counts as 0, that is as stale."""
-    text = (value or "").strip()
+    text = "" if value is True else str(value).strip()
     if not (text.isascii() and text.isdigit()):
         return 0
     # Long digit strings are not converted: 20 digits are already an overflow.
     return DELTA_MAX if len(text) > 10 else min(int(text), DELTA_MAX)
 
 
-def is_targeted(value: str) -> bool:
-    """True if a targeted field (CDN-Cache-Control) parses, so that it replaces Cache-Control."""
-    return TARGETED.fullmatch(value) is not None
+def parse_targeted(values: Iterable[str]) -> CacheControl | None:
+    """Return the directives of a targeted field (RFC 9213), `None` for one that does not count.
+
+    That is one that is empty or no Dictionary of structured fields. Parameters mean nothing there.
+    """
+    members = parse_dictionary(", ".join(values))
+    return _control(members.items()) if members else None

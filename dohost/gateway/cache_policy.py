@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from dohost.gateway.cache import SECOND_NS, CacheEntry
-from dohost.gateway.cache_control import CacheControl, is_targeted, parse_cache_control
+from dohost.gateway.cache_control import CacheControl, parse_cache_control, parse_targeted
 from dohost.gateway.cache_groups import group_tags
 from dohost.gateway.config_tables import CacheConfig, RouteCache
 from dohost.gateway.headers import without_hop_by_hop
@@ -146,10 +146,8 @@ def fields_of(headers: Sequence[Header]) -> dict[str, list[str]]:
 
 def control_of(fields: Fields) -> CacheControl:
     """Return the directives in force: a targeted field that parses replaces Cache-Control."""
-    targeted = fields.get("cdn-cache-control", ())
-    if targeted and is_targeted(", ".join(targeted)):
-        return parse_cache_control(targeted)
-    return parse_cache_control(fields.get("cache-control", ()))
+    targeted = parse_targeted(fields.get("cdn-cache-control", ()))
+    return parse_cache_control(fields.get("cache-control", ())) if targeted is None else targeted
 
 
 def refusal_of(
