@@ -23,6 +23,8 @@ from dohost.gateway.versions import check_versions
 if TYPE_CHECKING:
     from dohost.gateway.config import GatewayConfig
 
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+
 
 def check(config: GatewayConfig, bindings: frozenset[str] | None, *, findings: Findings) -> None:
     """Record everything wrong in a configuration whose types are right."""
@@ -35,9 +37,7 @@ def check(config: GatewayConfig, bindings: frozenset[str] | None, *, findings: F
     check_tenants(config, findings)
     check_cors(config, findings)
     check_hosts(config, findings)
-    for tier, plan in config.rate_limits.items():
-        if plan.rpm is not None and plan.rpm > 60_000_000_000:
-            findings.add(f"GATEWAY.rate_limits.{tier}.rpm", "is above 60000000000 a minute.")
+    check_fields(config, findings)
     if config.builtin_prefix and not re.fullmatch(r"(/[\w.~-]+)+", config.builtin_prefix):
         findings.add("GATEWAY.builtin_prefix", 'must look like "/_gateway".')
     compiled = RouteTable.compile(config.routes, strict_wildcard=config.strict_wildcard)
@@ -151,6 +151,18 @@ def check_tenants(config: GatewayConfig, findings: Findings) -> None:
             findings.add(f"GATEWAY.tenancy.trusted_proxies[{index}]", f"{error}.")
     if config.tenancy.trust_tenant_headers and not config.tenancy.trusted_proxies:
         findings.add("GATEWAY.tenancy.trust_tenant_headers", "needs trusted_proxies.")
+
+
+def check_fields(config: GatewayConfig, findings: Findings) -> None:
+    """Record names that can't stand in a header: an answer with one of them would be a 500."""
+    cors = config.cors
+    tables = {"methods": cors.methods, "headers": cors.headers, "expose": cors.expose}
+    lists = {f"GATEWAY.cors.{name}": names for name, names in tables.items()}
+    lists["GATEWAY.versions.headers"] = config.versions.headers
+    for path, names in lists.items():
+        for index, name in enumerate(names):
+            if not re.fullmatch(TOKEN, name):
+                findings.add(f"{path}[{index}]", f"{name!r} is no token of HTTP.")
 
 
 def check_hosts(config: GatewayConfig, findings: Findings) -> None:

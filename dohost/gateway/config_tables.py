@@ -104,10 +104,13 @@ class RouteConfig(Struct, frozen=True, kw_only=True):
 
 
 class Tier(Struct, frozen=True, kw_only=True):
-    """A plan: sustained requests per minute (`None`: unlimited) and the bucket's capacity."""
+    """A plan: sustained requests per minute (`None`: unlimited) and the bucket's capacity.
 
-    rpm: Whole | None = None
-    burst: Positive = 10
+    The rate is counted in whole nanoseconds per request, the capacity is told as a structured Integer.
+    """
+
+    rpm: Annotated[int, Meta(ge=0, le=60_000_000_000)] | None = None
+    burst: Annotated[int, Meta(ge=1, le=999_999_999_999_999)] = 10
 
 
 class LimiterConfig(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,9 @@ from dohost.gateway.config_tables import ConfigProblem, VersionConfig, VersionsC
 from dohost.gateway.problems import Problem, problem
 
 SECOND_NS = 1_000_000_000
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# What may stand between "<" and ">" (RFC 8288): a URI reference.
+LINK = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 VERSION_SEGMENT = re.compile(r"/(?:api/)?(v[0-9]+(?:\.[0-9]+)*)(?=/|$)")
 MEDIA_VERSION = re.compile(r"\.(v[0-9]+(?:\.[0-9]+)*)(?:\+|;|$)|;\s*version=\"?([\w.-]+)\"?")
 
@@ -46,6 +49,7 @@ def check_versions(config: VersionsConfig) -> tuple[ConfigProblem, ...]:
         problems.append(ConfigProblem(path="GATEWAY.versions.default", message=text))
     for name, version in known.items():
         path = f'GATEWAY.versions.supported."{name}"'
+        problems.extend(check_names(name, version, path=path))
         dates: dict[str, int] = {}
         for field, date in (("deprecated", version.deprecated), ("sunset", version.sunset)):
             if date is not None:
@@ -61,6 +65,20 @@ def check_versions(config: VersionsConfig) -> tuple[ConfigProblem, ...]:
             message = f"no version {version.successor!r}."
             problems.append(ConfigProblem(path=f"{path}.successor", message=message))
     return tuple(problems)
+
+
+def check_names(name: str, version: VersionConfig, *, path: str) -> Iterator[ConfigProblem]:
+    """Yield what can't stand in the fields API-Version and Link, or in a path."""
+    if not NAME.fullmatch(name):
+        message = "a version's name is letters, digits, dots, hyphens and _ (at most 64)."
+        yield ConfigProblem(path=path, message=message)
+    if version.link is not None and not LINK.fullmatch(version.link):
+        message = "must be a URL, with everything unsafe percent-encoded."
+        yield ConfigProblem(path=f"{path}.link", message=message)
+    if version.prefix is not None and not (
+        version.prefix.startswith("/") and LINK.fullmatch(version.prefix)
+    ):
+        yield ConfigProblem(path=f"{path}.prefix", message='must look like "/api/v1".')
 
 
 class Versions:
@@ -217,7 +235,11 @@ def unix_seconds(text: str) -> int:
     Raises: ValueError for another form.
     """
     instant = datetime.fromisoformat(text)
-    return int((instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)).timestamp())
+    aware = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+    try:
+        return int(aware.astimezone(UTC).timestamp())
+    except OverflowError:
+        raise ValueError("a year that UTC does not have") from None
 
 
 def describe_versions(config: VersionsConfig, now_ns: int) -> list[dict[str, object]]:

@@ -12,6 +12,7 @@ from dohost.gateway.problems import Problem
 from dohost.gateway.versions import (
     ResolvedVersion,
     Versions,
+    check_versions,
     describe_versions,
     resolve_version,
     unix_seconds,
@@ -131,3 +132,24 @@ def test_what_decides_a_version_changes_at_a_sunset_and_with_its_fields() -> Non
     assert versions.deciding({}, before) != versions.deciding({}, after)
     assert versions.deciding({"api-version": "1"}, NOW) != versions.deciding({}, NOW)
     assert versions.deciding({"x-else": "1"}, NOW) == versions.deciding({}, NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "path"),
+    [
+        ("v1\n", {}, ""),
+        ("é", {}, ""),
+        ("v1", {"link": "https://docs.example/a>b"}, ".link"),
+        ("v1", {"link": "https://docs.example/\r\nX: y"}, ".link"),
+        ("v1", {"prefix": "api/v1"}, ".prefix"),
+        ("v1", {"prefix": "/api/é"}, ".prefix"),
+        ("v1", {"deprecated": "2026-13-01"}, ".deprecated"),
+        ("v1", {"sunset": "9999-12-31T23:59:59-14:00"}, ".sunset"),
+        ("v1", {"sunset": "0001-01-01T00:00:00+14:00"}, ".sunset"),
+    ],
+)
+def test_what_no_header_can_say_is_a_problem(name: str, fields: dict[str, str], path: str) -> None:
+    good = VersionConfig(deprecated="2026-01-01", link="https://docs.example/?v=1#top")
+    assert check_versions(VersionsConfig(supported={"2026-01": good})) == ()
+    found = check_versions(VersionsConfig(supported={name: VersionConfig(**fields)}))  # type: ignore[arg-type]  # a table's row
+    assert [each.path for each in found] == [f'GATEWAY.versions.supported."{name}"{path}']
