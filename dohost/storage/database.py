@@ -192,6 +192,8 @@ class Database:
         try:
             if now_s != self._marked_s:
                 self._mark_time(now_s)
+            if self._files.log_room is not None:
+                self._files.log_room.make(self._log.pages)
             self._cursor.execute("COMMIT", prepare_flags=_HOST)
         except apsw.Error as error:
             self.rollback()

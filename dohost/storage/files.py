@@ -31,6 +31,7 @@ from dohost.storage.directories import (
     make_directory,
     sync_directory,
 )
+from dohost.storage.log_room import LogRoom
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _REWRITTEN_AT_ONCE = 1 << 20
@@ -124,6 +125,7 @@ class ObjectFiles:
         self._failure: OSError | None = None
         # Whether the descriptors of the next sync are open.
         self.is_ready = False
+        self.log_room: LogRoom | None = None
 
     @property
     def is_created_now(self) -> bool:
@@ -174,9 +176,10 @@ class ObjectFiles:
         """
         try:
             self._directory.get_ready()
-            self._wal = os.open(self._wal_path, os.O_RDONLY | os.O_CLOEXEC)
+            self._wal = os.open(self._wal_path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise _failure(f"{self._path} can't be written", error) from error
+        self.log_room = LogRoom(self._wal)
         self.is_ready = True
 
     def sync(self) -> None:
@@ -219,7 +222,7 @@ class ObjectFiles:
             self._close_main()
             if self._wal is not None:
                 os.close(self._wal)
-                self._wal = None
+                self._wal = self.log_room = None
 
     def _sync(self) -> None:
         assert self._wal is not None, "get_ready comes first"
