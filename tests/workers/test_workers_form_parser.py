@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from workers import File, FormData
+from workers import Blob, File, FormData
 from workers.form_parser import mime_parameters, parse_form
 
 from dohost.errors import JsTypeError
@@ -126,3 +126,11 @@ def test_what_a_form_writes_it_reads() -> None:
     form = FormData({"a": "v\r\n--B\n"})
     form.append("f", File([b"\r\n"], "n", "a/b"))
     assert read(*form.encode()) == [("a", "v\r\n--B\n"), ("f", ("n", "a/b", b"\r\n"))]
+
+
+@pytest.mark.parametrize("wrong", ["a/b\r\nX: y", "é/x", "a\0", "a\x7f"])
+def test_a_type_that_could_break_the_header_of_a_part_is_no_type(wrong: str) -> None:
+    assert Blob("x", wrong).type == Blob("x").slice(0, 1, wrong).type == ""
+    form = FormData()
+    form.append("f", File("x", "n", wrong))
+    assert b"\r\nX: y" not in form.encode()[0]

@@ -6,12 +6,14 @@ Both hold their bytes in memory and are shared, never copied. This file must not
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Iterable
 from typing import Literal
 
 from workers.values import ArrayBuffer, StreamMover, Transferable
 
 BlobEnding = Literal["transparent", "native"]
+_is_plain = re.compile(r"[ -~]*").fullmatch
 
 
 class Blob(Transferable):
@@ -31,7 +33,9 @@ class Blob(Transferable):
         if isinstance(parts, (str, bytes, memoryview, Blob)):
             parts = [parts]
         self._content = b"".join([_octets(part, endings) for part in parts])
-        self.content_type = (content_type or "").lower()
+        kind = content_type or ""
+        # By the standard, a type that could break the header of a form's part is no type.
+        self.content_type = kind.lower() if _is_plain(kind) else ""
 
     @property
     def size(self) -> int:
