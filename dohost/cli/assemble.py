@@ -37,6 +37,7 @@ class Faces(msgspec.Struct, frozen=True, kw_only=True):
     is_dev: bool = True
     tests_scheduled: bool = False
     trusted_proxies: tuple[str, ...] = ()
+    metrics_to: tuple[str, ...] = ()
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +86,7 @@ async def _listen(
                 dev=faces.is_dev,
                 tests_scheduled=faces.tests_scheduled,
                 trusted_proxies=faces.trusted_proxies,
+                metrics_to=faces.metrics_to,
                 tls=listening.tls,
             ),
             clock=host.options.clock,

@@ -72,6 +72,7 @@ async def serve(project: Project, flags: DevFlags, *, view: DevView) -> int:
             on_request=view.request if view.shows_requests else None,
             error_page=session.error_page,
             tests_scheduled=flags.tests_scheduled,
+            metrics_to=serving.metrics_to,
         )
         async with running_server(host, listening, faces=faces, workers=session.workers) as running:
             with on_stop_signal(session.stop):

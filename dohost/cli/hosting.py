@@ -60,7 +60,7 @@ async def running_host(
     host = Host(options, outbound=internet)
     await host.start(LockInfo(pid=os.getpid()))
     try:
-        with Watchdog(host.parts, hang_s=hang_s):
+        with Watchdog(host.parts, hang_s=hang_s, lag=host.lag):
             yield host
     finally:
         await host.drain(grace_s=DRAIN_GRACE_S)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from dohost.cli.metrics import metrics_page
 from dohost.errors import CallerError, DohostError
 from dohost.runtime.backups import BackupItem
 from dohost.runtime.catalog import ObjectKey
@@ -22,6 +23,7 @@ from dohost.runtime.inspection import Inspector
 from dohost.runtime.reach import Reach
 from dohost.runtime.schedules import ScheduledController
 from dohost.runtime.upkeep import Upkeep
+from dohost.server.figures import ServerFigures
 from dohost.server.local_api import ScheduledEnd, UnknownCall
 from dohost.storage.inspection import verify
 from dohost.storage.schema import ObjectMeta
@@ -57,6 +59,7 @@ class ObjectsApi:
         self._token = token
         self._host = host
         self._inspector = inspector
+        self._started_s = host.options.clock.realtime_ns() / 1e9
         self._upkeep = Upkeep(host)
         self._reach = Reach(host)
         upkeep, reach = self._upkeep, self._reach
@@ -122,6 +125,10 @@ class ObjectsApi:
         controller = ScheduledController(cron=cron, scheduled_ms=time_ms)
         outcome = await self._host.schedules.run(controller)
         return ScheduledEnd(outcome=outcome, noRetry=controller.is_retry_refused)
+
+    async def metrics(self, server: ServerFigures) -> str:
+        """Return the page of metrics."""
+        return await metrics_page(self._host, server, started_s=self._started_s)
 
     async def _end_backup(self, inspector: Inspector, arguments: _Arguments) -> None:
         self._upkeep.end_backup(arguments.number)

@@ -12,12 +12,12 @@ from dohost.cli.project import Project, project_options
 from dohost.cli.serve_session import serve_until_stopped
 from dohost.cli.server_options import (
     ServerFlags,
+    parse_addresses,
     project_of,
     server_options,
     serving_of,
     view_of,
 )
-from dohost.server.client_address import parse_networks
 from dohost.storage.connection import use_little_memory
 
 
@@ -27,23 +27,13 @@ class _Flags(ServerFlags):
     trusted_proxies: tuple[str, ...]
 
 
-def _networks(
-    context: click.Context, option: click.Parameter, values: tuple[str, ...]
-) -> tuple[str, ...]:
-    try:
-        parse_networks(values)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx=context, param=option) from error
-    return values
-
-
 @click.command("serve", epilog="Example: dohost serve --port 8080 --strict --json-logs")
 @server_options
 @click.option(
     "--trusted-proxy",
     "trusted_proxies",
     multiple=True,
-    callback=_networks,
+    callback=parse_addresses,
     metavar="ADDRESS",
     help="Address or network whose X-Forwarded-For is believed; repeatable.",
 )

@@ -45,6 +45,7 @@ async def serve_until_stopped(
         on_request=view.request if view.shows_requests else None,
         is_dev=False,
         trusted_proxies=trusted_proxies,
+        metrics_to=serving.metrics_to,
     )
     async with running_host(options, hang_s=serving.hang_s) as host:
         await host.load(workers)

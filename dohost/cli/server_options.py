@@ -15,6 +15,7 @@ from dohost.cli.dev_view import LOG_LEVELS, DevView
 from dohost.cli.project import Project, parse_vars
 from dohost.config import Overrides
 from dohost.runtime.watchdog import HANG_S_DEFAULT
+from dohost.server.client_address import parse_networks
 from dohost.storage.history import DEFAULT_LIMITS, HistoryLimits
 
 
@@ -37,6 +38,7 @@ class ServerFlags(TypedDict):
     evict_after_s: float
     has_eviction: bool
     hang_s: float
+    metrics_to: tuple[str, ...]
     history_commits: int
     history_hours: float
     is_json: bool
@@ -53,6 +55,18 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     evict_after_s: float | None
     history: HistoryLimits = DEFAULT_LIMITS
     hang_s: float = HANG_S_DEFAULT
+    metrics_to: tuple[str, ...] = ()
+
+
+def parse_addresses(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Check addresses and networks. Raises: click.BadParameter for what is neither."""
+    try:
+        parse_networks(values)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx=context, param=option) from error
+    return values
 
 
 _OPTIONS = (
@@ -115,6 +129,13 @@ _OPTIONS = (
         help="Report code that keeps everybody else waiting for longer than this.",
     ),
     click.option(
+        "--metrics-to",
+        multiple=True,
+        callback=parse_addresses,
+        metavar="ADDRESS",
+        help="Address or network, beside this machine, that may read /cdn-cgi/metrics; repeatable.",
+    ),
+    click.option(
         "--history-commits",
         type=click.IntRange(min=0),
         default=DEFAULT_LIMITS.commits_max,
@@ -167,6 +188,7 @@ def serving_of(flags: ServerFlags) -> Serving:
         is_strict=flags["is_strict"],
         evict_after_s=flags["evict_after_s"] if flags["has_eviction"] else None,
         hang_s=flags["hang_s"],
+        metrics_to=flags["metrics_to"],
         history=HistoryLimits(
             commits_max=flags["history_commits"], age_max_s=round(flags["history_hours"] * 3600)
         ),

@@ -222,6 +222,7 @@ class Actor:
 
     def _evict(self) -> None:
         self.is_evicted = True
+        self.object_class.counts.evictions += 1
         self.gate.break_with(JsException(NO_LONGER_ACCESSIBLE))
         if self.facets is not None:
             self.facets.evict()
@@ -240,6 +241,7 @@ class Actor:
             error = to_remote_error(error, self.key.object_id)
             error.durableObjectReset = True
         self.broken = error
+        self.object_class.counts.count_reset(error)
         self.object_class.forget(self)
         self.database.rollback()
         if self.line.is_in_log:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Awaitable
 from enum import StrEnum
 from typing import Protocol
@@ -130,6 +131,10 @@ class AlarmScheduler:
         self._timer: asyncio.TimerHandle | None = None
         self._runner: AlarmRunner | None = None
         self._versions = 0
+        # How runs have ended, how often one was to be tried again, and not again after the last try.
+        self.ends: Counter[AlarmEnd] = Counter()
+        self.retries = 0
+        self.given_up = 0
 
     def start(self, runner: AlarmRunner, alarms: list[tuple[ObjectKey, int]]) -> None:
         """Take the index as the catalog has it and fire what is overdue."""
@@ -153,6 +158,16 @@ class AlarmScheduler:
     def is_running(self, address: Address) -> bool:
         """Return whether the handler of an object's alarm runs now."""
         return address in self._running
+
+    @property
+    def running(self) -> int:
+        """How many handlers run now."""
+        return len(self._running)
+
+    @property
+    def known(self) -> int:
+        """How many alarms are indexed, those that run now included."""
+        return len(self._entries)
 
     def next_fire_ms(self) -> int | None:
         """Return when the next alarm fires, retries counted; None if none is waiting."""
@@ -289,6 +304,7 @@ class AlarmScheduler:
             outcome = await runner.run_alarm(entry.key, attempt=entry.attempt, due_ms=entry.due_ms)
         finally:
             self._running.pop(address, None)
+        self.ends[outcome.end] += 1
         current = self._entries.get(address)
         if current is None:
             return
@@ -320,6 +336,7 @@ class AlarmScheduler:
             case AlarmEnd.failed | AlarmEnd.host_failed if self._runner is None:
                 return
             case AlarmEnd.failed if entry.attempt >= RETRIES_MAX:
+                self.given_up += 1
                 self._log.event(
                     "alarm.given_up",
                     level="error",
@@ -336,6 +353,7 @@ class AlarmScheduler:
                 self._retry(entry, entry.attempt)
 
     def _retry(self, entry: _Entry, attempt: int) -> None:
+        self.retries += 1
         delay_s = retry_delay_s(attempt, self._entropy.uniform())
         entry.fire_at_ms = self._now_ms() + round(delay_s * 1000)
         self._log.event(

@@ -45,6 +45,10 @@ KNOWS_FACETS = (
     "SELECT 1 FROM objects WHERE unique_key = ?1 "
     "AND object_id > ?2 || '.' AND object_id < ?2 || '/' LIMIT 1"
 )
+# Facets are objects inside others, and their ids show it.
+COUNT_OBJECTS = (
+    "SELECT unique_key, count(*) FROM objects WHERE instr(object_id, '.') = 0 GROUP BY unique_key"
+)
 CLEAR_ALARM = "DELETE FROM alarms WHERE unique_key = ? AND object_id = ?"
 
 # A facet's id is its root's with a number behind it: a forgotten object's facets are forgotten, too.
@@ -167,6 +171,10 @@ class Catalog:
         )
         return [ObjectKey(row[0], row[1], row[2]) for row in rows]
 
+    def object_counts(self) -> dict[str, int]:
+        """Return how many objects each namespace has, facets left out; blocks. Raises: StorageFailure."""
+        return dict(msgspec.convert(self._read(COUNT_OBJECTS, ()), list[tuple[str, int]]))
+
     def knows(self, key: ObjectKey) -> bool:
         """Return whether the object is recorded; blocks, for the rare case of a damaged file.
 
@@ -179,14 +187,16 @@ class Catalog:
         return self._finds(KNOWS_FACETS, key)
 
     def _finds(self, query: str, key: ObjectKey) -> bool:
+        return bool(self._read(query, key.address))
+
+    def _read(self, query: str, bindings: tuple[str, ...]) -> list[Row]:
         try:
             with contextlib.closing(sqlite3.connect(self._path)) as connection:
-                found = connection.execute(query, key.address).fetchone()
+                return connection.execute(query, bindings).fetchall()
         except sqlite3.Error as error:
             raise StorageFailure(
                 f"{self._path} could not be read ({error})", outcome="not-applied"
             ) from error
-        return found is not None
 
     def add_object(self, key: ObjectKey, *, created_ms: int) -> asyncio.Future[None]:
         """Record that `key` exists; the future is done when that is durable."""

@@ -57,6 +57,8 @@ class Checkpointer:
         self._not_before_s: WeakKeyDictionary[FileOwner, float] = WeakKeyDictionary()
         self._rests = 0
         self._quiet: list[asyncio.Future[None]] = []
+        self.checkpoints = 0
+        self.failures = 0
 
     @property
     def is_running(self) -> bool:
@@ -96,8 +98,10 @@ class Checkpointer:
         except HostError as failure:
             error = failure
         if error is None:
+            self.checkpoints += 1
             self._not_before_s.pop(owner, None)
         else:
+            self.failures += 1
             # The log keeps growing and a later commit tries again; no data is at risk.
             self._not_before_s[owner] = self._loop.time() + RETRY_AFTER_S
             self._log.event("storage.checkpoint_failed", level="warn", error=repr(error))

@@ -199,7 +199,7 @@ class Facet(ObjectClass):
     def keeps_instances(self) -> bool:  # type: ignore[override] # of one instance, so it may change
         """Whether hibernatable sockets, which can't make it live again, or work on its files keep it."""
         return self._busy() is not None or any(
-            not each.is_empty for each in self._hibernations.values()
+            not each.is_empty for each in self.hibernations.values()
         )
 
     def _busy(self) -> Batch | None:

@@ -100,6 +100,11 @@ class Hibernation:
         return self._object_id.toString()
 
     @property
+    def open_sockets(self) -> int:
+        """How many sockets there are."""
+        return len(self._sockets)
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is no socket."""
         return not self._sockets

@@ -25,6 +25,7 @@ from workers.socket_end import Close
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
 from dohost.config import DurableObjectBinding, WorkerConfig
 from dohost.errors import HostError, JsException, ShuttingDown, UserCodeError
+from dohost.histogram import Histogram
 from dohost.objects.namespace import DurableObjectNamespace
 from dohost.runtime.alarm_runs import AlarmRuns
 from dohost.runtime.alarms import AlarmScheduler
@@ -114,6 +115,10 @@ class Host:
         self._background: set[asyncio.Future[object]] = set()
         self._parts: Parts | None = None
         self._catalog: Catalog | None = None
+        # How late the loop was, as a watchdog sees it; how often code was loaded, and how often not.
+        self.lag = Histogram()
+        self.loads = 0
+        self.loads_failed = 0
 
     # Life -----------------------------------------------------------------------------------
 
@@ -180,6 +185,14 @@ class Host:
 
     async def load(self, workers: tuple[WorkerConfig, ...]) -> None:
         """Run the code and settings of `workers`, the primary first; raises `LoadFailed` and changes nothing."""
+        try:
+            await self._load(workers)
+        except LoadFailed:
+            self.loads_failed += 1
+            raise
+        self.loads += 1
+
+    async def _load(self, workers: tuple[WorkerConfig, ...]) -> None:
         before = self._table.layout
         try:
             plan, sites = await asyncio.to_thread(self._plan, workers)
@@ -254,6 +267,10 @@ class Host:
     def classes(self) -> Mapping[str, ObjectClass]:
         """The namespaces of this host, by unique key."""
         return self._table.by_key
+
+    def object_class(self, worker: str, class_name: str) -> ObjectClass | None:
+        """Return the class of that name, if it has objects here."""
+        return self._table.known(worker, class_name)
 
     @property
     def generations(self) -> Mapping[str, Generation]:

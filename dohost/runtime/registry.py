@@ -40,6 +40,7 @@ from dohost.runtime.actor import CLOSED_FOR_UPDATE, CODE_UPDATED, Actor
 from dohost.runtime.aftermath import Aftermaths
 from dohost.runtime.calls import FetchCall, LendingCall, RpcCall
 from dohost.runtime.catalog import ObjectKey
+from dohost.runtime.class_counts import ClassCounts
 from dohost.runtime.following import FollowingReply
 from dohost.runtime.handlers import Handler, handler_of
 from dohost.runtime.hibernation import Hibernation
@@ -78,7 +79,8 @@ class ObjectClass:
         self.dispatcher = self if faults is None else faults.between(unique_key, self)
         self.namespace = DurableObjectNamespace(self.ids, self.dispatcher, label=class_name)
         self.actors: dict[str, Actor] = {}
-        self._hibernations: dict[str, Hibernation] = {}
+        self.counts = ClassCounts()
+        self.hibernations: dict[str, Hibernation] = {}
         self.aftermaths = Aftermaths()
         self._unsettled: dict[str, Batch] = {}
         self._unrecorded: set[str] = set()
@@ -169,6 +171,7 @@ class ObjectClass:
         """Keep what outlives instances where the class of the root object keeps it."""
         self.directory = root.directory
         self.aftermaths = root.aftermaths
+        self.counts = root.counts
         self._unsettled = root._unsettled
         self._unrecorded = root._unrecorded
 
@@ -281,37 +284,37 @@ class ObjectClass:
     def hibernation(self, object_id: DurableObjectId) -> Hibernation:
         """Return the hibernatable sockets of an object."""
         key = object_id.toString()
-        found = self._hibernations.get(key)
+        found = self.hibernations.get(key)
         if found is None:
-            found = self._hibernations[key] = Hibernation(self, object_id)
+            found = self.hibernations[key] = Hibernation(self, object_id)
         return found
 
     def hibernate(self, object_id: str) -> None:
         """Note that an object's instance ended; without sockets nothing of it is kept."""
-        hibernation = self._hibernations.get(object_id)
+        hibernation = self.hibernations.get(object_id)
         if hibernation is not None and not hibernation.hibernate():
-            del self._hibernations[object_id]
+            del self.hibernations[object_id]
 
     def drop_hibernation(self, hibernation: Hibernation) -> None:
         """Forget an object that hibernated and has lost its last socket."""
-        if self._hibernations.get(hibernation.object_id) is hibernation:
-            del self._hibernations[hibernation.object_id]
+        if self.hibernations.get(hibernation.object_id) is hibernation:
+            del self.hibernations[hibernation.object_id]
 
     def break_off(self, object_id: str) -> None:
         """Break every connection of an object that is reset."""
-        hibernation = self._hibernations.pop(object_id, None)
+        hibernation = self.hibernations.pop(object_id, None)
         if hibernation is not None:
             hibernation.break_off()
 
     def hang_up(self, object_id: str, close: Close) -> None:
         """Close every hibernatable socket of an object and hear no more of it."""
-        hibernation = self._hibernations.pop(object_id, None)
+        hibernation = self.hibernations.pop(object_id, None)
         if hibernation is not None:
             hibernation.hang_up(close)
 
     def hang_up_all(self, close: Close) -> None:
         """Close every hibernatable socket of this class, and of facets inside its objects."""
-        for object_id in tuple(self._hibernations):
+        for object_id in tuple(self.hibernations):
             self.hang_up(object_id, close)
         for actor in tuple(self.actors.values()):
             for each in actor.family():
@@ -356,6 +359,7 @@ class ObjectClass:
 
     def _send(self, stub: DurableObjectStub, call: RpcCall | FetchCall) -> None:
         """Let `call` go when every confirmed write of the calling object is durable: now, if it is."""
+        self.counts.calls += 1
         caller = current_owner.get()
         barrier: Batch | None = None if caller is None else caller.barrier()
         if barrier is None:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 
 from dohost.clock import Clock
+from dohost.histogram import Histogram
 from dohost.runtime.custom_task import NEUTRAL
 from dohost.runtime.interrupts import Interrupts, is_worker_module
 from dohost.runtime.parts import Parts
@@ -72,6 +73,10 @@ class Pulse:
         """Note that the loop is asked, unless it owes an answer for longer already."""
         self._asked = self._asked or (now_s, cpu_s)
 
+    def owed_s(self, now_s: float) -> float | None:
+        """Return for how long the loop has owed an answer; None if it was not asked."""
+        return None if self._asked is None else now_s - self._asked[0]
+
     def answered(self, now_s: float, cpu_s: float) -> float | None:
         """Note a sign of life; return how long the loop stood still, if that is to be reported."""
         asked, self._asked = self._asked, None
@@ -90,15 +95,18 @@ def _is_busy(length_s: float, cpu_s: float) -> bool:
 
 
 class Watchdog:
-    """Context manager; made and left on the loop's thread."""
+    """Context manager; made and left on the loop's thread. `lag` gets how late each answer came."""
 
-    def __init__(self, parts: Parts, *, hang_s: float = HANG_S_DEFAULT) -> None:
+    def __init__(
+        self, parts: Parts, *, hang_s: float = HANG_S_DEFAULT, lag: Histogram | None = None
+    ) -> None:
         self._loop = parts.loop
         self._log: Log = parts.log
         self._clock: Clock = parts.clock
         self._meter = parts.meter
         self._interrupts = Interrupts(parts.meter)
         self._pulse = Pulse(hang_s)
+        self._lag = lag or Histogram()
         self._is_answered = True
         # What was reported; None for what somebody has stopped on purpose.
         self._told: Mapping[str, object] | None = UNSEEN
@@ -143,7 +151,11 @@ class Watchdog:
 
     def _answer(self) -> None:
         self._is_answered = True
-        stood_still_s = self._pulse.answered(self._clock.monotonic(), self._loop_cpu_s())
+        now_s = self._clock.monotonic()
+        late_s = self._pulse.owed_s(now_s)
+        if late_s is not None:
+            self._lag.observe(late_s)
+        stood_still_s = self._pulse.answered(now_s, self._loop_cpu_s())
         if stood_still_s is None:
             return
         told, self._told = self._told, UNSEEN

@@ -30,6 +30,7 @@ from dohost.server.adapters import (
 from dohost.server.bodies import BodyRefused
 from dohost.server.client_address import ForwardingField, parse_networks
 from dohost.server.exchange import SENT_CLOSE, ClientGone, Exchange, Sent
+from dohost.server.figures import ServerCounts
 from dohost.server.limits import Limits
 from dohost.server.listener import Listener
 from dohost.server.local_api import (
@@ -37,6 +38,7 @@ from dohost.server.local_api import (
     TEST_SCHEDULED_PATH,
     LocalApi,
     LocalGuard,
+    caller_of,
 )
 from dohost.server.problems import Problem, problem_of
 from dohost.server.websockets import upgrade
@@ -56,7 +58,8 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     `port` 0 takes a free one. `trusted_proxies`: addresses or CIDR blocks whose `forwarding` field is
     believed. `local_names`: host names, beside loopback ones and `ip`,
     under which `/cdn-cgi/` answers. `dev`: show what failed to the client. `tests_scheduled`:
-    `/__scheduled` runs the `scheduled` handler. `tls`: serve https.
+    `/__scheduled` runs the `scheduled` handler. `metrics_to`: addresses or CIDR blocks of clients, beside this
+    machine's, that may read the metrics. `tls`: serve https.
     """
 
     ip: str = "127.0.0.1"
@@ -67,6 +70,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     local_names: tuple[str, ...] = ()
     dev: bool = False
     tests_scheduled: bool = False
+    metrics_to: tuple[str, ...] = ()
     tls: ssl.SSLContext | None = None
 
 
@@ -111,12 +115,19 @@ class Server:
         self._on_request = on_request
         self._error_page = error_page
         self._local = (
-            LocalGuard(local_api, (options.ip, *options.local_names), is_dev=options.dev)
+            LocalGuard(
+                local_api,
+                (options.ip, *options.local_names),
+                is_dev=options.dev,
+                metrics_to=parse_networks(options.metrics_to),
+                figures=lambda: self.listener().figures(),
+            )
             if local_api
             else None
         )
         self._reader = RequestReader(options.limits, forwarding=options.forwarding)
         self._trusted = parse_networks(options.trusted_proxies)
+        self._counts = ServerCounts()
         self._listener: Listener | None = None
         self._sockets: asyncio.Server | None = None
 
@@ -145,6 +156,7 @@ class Server:
                 trusted_proxies=self._trusted,
                 new_context=self._new_context,
                 compresses_sockets=self._compresses_sockets,
+                counts=self._counts,
             )
         return self._listener
 
@@ -179,6 +191,7 @@ class Server:
             return SENT_CLOSE
         finally:
             exchange.connection.finish(exchange)
+            self._counts.answered(exchange, self._clock.monotonic())
             if self._on_request is not None:
                 self._on_request(self._line(exchange))
 
@@ -191,7 +204,7 @@ class Server:
             return send_problem(exchange, request)
         try:
             if exchange.connection.listener.is_draining or self._is_own(request.url):
-                own = await self._own_answer(request, exchange.connection.local_port)
+                own = await self._own_answer(request, exchange)
                 response = own or await self._host_fetch(request)
             else:
                 response = await self._host_fetch(request)
@@ -210,14 +223,14 @@ class Server:
             self._options.tests_scheduled and TEST_SCHEDULED_PATH in url
         )
 
-    async def _own_answer(self, request: Request, port: int | None) -> Response | None:
+    async def _own_answer(self, request: Request, exchange: Exchange) -> Response | None:
         path = urlsplit(request.url).path
         if path == READY_PATH and self._is_draining:
             headers = {"content-type": "application/json", "cache-control": "no-store"}
             return Response('{"status": "draining"}', status=503, headers=headers)
         is_test = self._options.tests_scheduled and path == TEST_SCHEDULED_PATH
         if (is_test or path.startswith(GUARDED_PREFIX)) and self._local is not None:
-            return await self._local.answer(request, port=port)
+            return await self._local.answer(request, caller_of(exchange))
         return None
 
     @property

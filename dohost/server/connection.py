@@ -131,6 +131,12 @@ class Connection(EagerConnection):
         address = None if transport is None else transport.get_extra_info("sockname")
         return address[1] if isinstance(address, tuple) else None
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request is under way; not while the rest of an answered one is still taken in."""
+        task = None if self.exchange is None else self.exchange.task
+        return task is not None and not task.done()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         listener = self.listener
         peer = transport.get_extra_info("peername")
@@ -236,6 +242,7 @@ class Connection(EagerConnection):
     def _write_refusal(self, problem: Problem) -> None:
         transport = self.transport
         if transport is not None and not transport.is_closing():
+            self.listener.counts.refusals[problem.status] += 1
             transport.write(self.listener.encode_refusal(problem))
 
     def _linger(self) -> None:

@@ -24,6 +24,7 @@ from dohost.server.client_address import Network
 from dohost.server.connection import Connection, Peer
 from dohost.server.eager_connection import Batch, Handler
 from dohost.server.exchange import Exchange
+from dohost.server.figures import ServerCounts, ServerFigures
 from dohost.server.known_heads import KnownHeads
 from dohost.server.limits import ConnectionCount, Limits
 from dohost.server.problems import Problem, encode_problem
@@ -42,6 +43,7 @@ class Listener(Server):
         trusted_proxies: tuple[Network, ...],
         new_context: Callable[[], Context],
         compresses_sockets: Callable[[], bool],
+        counts: ServerCounts,
     ) -> None:
         super().__init__(
             cast("Callable[[BaseRequest], Awaitable[StreamResponse]]", handler),
@@ -57,6 +59,7 @@ class Listener(Server):
         self.heads = KnownHeads(limits)
         self.trusted_proxies = trusted_proxies
         self.count = ConnectionCount(limits)
+        self.counts = counts
         self.is_draining = False
         # Fields may be too large only if more than half their bound came between two requests' heads,
         # as a head is at most spread over the bytes seen before and after the last one.
@@ -70,6 +73,7 @@ class Listener(Server):
     def __call__(self) -> Connection:
         connection = Connection(self, loop=self._loop)
         self._http.add(connection)
+        self.counts.accepted += 1
         self._emptied.clear()
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self.limits.sweep_s, self._sweep_again)
@@ -91,6 +95,19 @@ class Listener(Server):
         self._upgraded.discard(connection)
         if not self._http and not self._upgraded:
             self._emptied.set()
+
+    def figures(self) -> ServerFigures:
+        """Return what has been answered, and what is open now."""
+        counts = self.counts
+        return ServerFigures(
+            answers=counts.by_class(),
+            durations=counts.durations,
+            in_flight=sum(each.is_answering for each in self._http),
+            refusals=counts.refusals,
+            connections=len(self._http),
+            connections_upgraded=len(self._upgraded),
+            connections_accepted=counts.accepted,
+        )
 
     def sweep(self) -> None:
         """End what is overdue on any connection."""

@@ -1,17 +1,20 @@
-"""What the server answers beside the program: `POST /cdn-cgi/local/api/<name>` for the command line, and
-wrangler's addresses that run the `scheduled` handler by hand.
+"""What the server answers beside the program: `POST /cdn-cgi/local/api/<name>` for the command line,
+wrangler's addresses that run the `scheduled` handler by hand, and `GET /cdn-cgi/metrics` for Prometheus.
 
 Any web page can make a browser send requests to a loopback address, and a name that resolves to one (DNS
 rebinding) makes them same-origin. So everything under `/cdn-cgi/` checks whom the client meant to talk to
 (Host, with the port that it reached) and who makes it talk (Origin, Sec-Fetch-Site); and a call must be a
 JSON POST with this run's secret in a header of its own, which a form or an image can't send. Refusals are
 all 403 and say no more.
+
+A scraper knows no secret. The metrics are for clients of this machine, and not for those that a proxy on it
+speaks for; others are let in by their addresses, under whatever name they know this server.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -20,6 +23,9 @@ from workers.request import Request
 from workers.response import Response
 
 from dohost.errors import CallerError
+from dohost.server.client_address import FORWARDING_FIELDS, Network, is_loopback, is_within
+from dohost.server.exchange import Exchange
+from dohost.server.figures import ServerFigures
 
 GUARDED_PREFIX = "/cdn-cgi/"
 API_PREFIX = "/cdn-cgi/local/api/"
@@ -27,6 +33,8 @@ SCHEDULED_PATHS = frozenset(
     ("/cdn-cgi/local/scheduled", "/cdn-cgi/handler/scheduled", "/cdn-cgi/mf/scheduled")
 )
 TEST_SCHEDULED_PATH = "/__scheduled"
+METRICS_PATH = "/cdn-cgi/metrics"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 TOKEN_FIELD = "x-dohost-token"
 _LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _OWN_SITES = frozenset(("same-origin", "none"))
@@ -44,8 +52,26 @@ class ScheduledEnd(msgspec.Struct, frozen=True, kw_only=True):
     noRetry: bool
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """Who is at the other end of a connection, and at which port of ours; None if it has none.
+
+    `names_another`: its request has a field in which proxies say for whom they speak.
+    """
+
+    ip: str
+    port: int | None
+    names_another: bool
+
+
+def caller_of(exchange: Exchange) -> Caller:
+    """Return who sent a request."""
+    connection = exchange.connection
+    names_another = any(field in exchange.message.headers for field in FORWARDING_FIELDS)
+    return Caller(connection.client_ip, connection.local_port, names_another)
+
+
 class LocalApi(Protocol):
-    """What the command line can ask a running server for."""
+    """What can be asked of a running server beside its program."""
 
     @property
     def token(self) -> str:
@@ -60,25 +86,43 @@ class LocalApi(Protocol):
         """Run the `scheduled` handler; `time_ms` None: as of now."""
         ...
 
+    async def metrics(self, server: ServerFigures) -> str:
+        """Return the figures of host and server in Prometheus's text format."""
+        ...
+
 
 class LocalGuard:
-    """Lets in what may come in, and answers API calls; `names` are hosts beside the loopback ones."""
+    """Lets in what may come in, and answers API calls.
 
-    def __init__(self, api: LocalApi, names: tuple[str, ...], *, is_dev: bool) -> None:
+    `names` are hosts beside the loopback ones, `metrics_to` readers of the metrics beside this machine's.
+    """
+
+    def __init__(
+        self,
+        api: LocalApi,
+        names: tuple[str, ...],
+        *,
+        is_dev: bool,
+        metrics_to: tuple[Network, ...],
+        figures: Callable[[], ServerFigures],
+    ) -> None:
         self._api = api
+        self._metrics_to = metrics_to
+        self._figures = figures
         self._is_dev = is_dev
         self._names = _LOOPBACK_NAMES | {name.lower() for name in names}
 
-    async def answer(self, request: Request, *, port: int | None) -> Response | None:
+    async def answer(self, request: Request, caller: Caller) -> Response | None:
         """Return the answer to a request under `/cdn-cgi/`; None if it is the program's to answer.
 
-        `port` is the one that the client is connected to; None for a connection that has none.
         Raises: what the API's call raises beside CallerError.
         """
-        refusal = self._refusal(request, port)
+        path = urlsplit(request.url).path
+        if path == METRICS_PATH:
+            return await self._metrics(request, caller)
+        refusal = self._refusal(request, caller)
         if refusal is not None:
             return refusal
-        path = urlsplit(request.url).path
         if path in SCHEDULED_PATHS or path == TEST_SCHEDULED_PATH:
             # In production a proxy's clients choose the Host: only the secret tells who asks.
             if not (self._is_dev or self._has_token(request)):
@@ -102,6 +146,23 @@ class LocalGuard:
         headers = {"content-type": "application/json", "cache-control": "no-store"}
         return Response(body, headers=headers)
 
+    async def _metrics(self, request: Request, caller: Caller) -> Response:
+        # The server's word: of a trusted proxy's client its own address.
+        client_ip = request.headers.get("cf-connecting-ip") or ""
+        # A proxy whose word is not taken, or not understood, is no client of this machine.
+        is_unknown = caller.names_another and client_ip == caller.ip
+        is_named = is_within(client_ip, self._metrics_to)
+        if is_unknown or not (is_named or is_loopback(client_ip)):
+            return Response("Forbidden", status=403)
+        refusal = _foreign_site(request) if is_named else self._refusal(request, caller)
+        if refusal is not None:
+            return refusal
+        if request.method not in ("GET", "HEAD"):
+            return Response("Method Not Allowed", status=405, headers={"allow": "GET, HEAD"})
+        text = await self._api.metrics(self._figures())
+        headers = {"content-type": METRICS_TYPE, "cache-control": "no-store"}
+        return Response(text, headers=headers)
+
     async def _scheduled(self, request: Request) -> Response:
         url = urlsplit(request.url)
         query = dict(parse_qsl(url.query))
@@ -116,17 +177,14 @@ class LocalGuard:
             return Response.from_json(msgspec.to_builtins(end), status=status)
         return Response(end.outcome, status=status)
 
-    def _refusal(self, request: Request, port: int | None) -> Response | None:
+    def _refusal(self, request: Request, caller: Caller) -> Response | None:
+        return self._wrong_host(request, caller) or _foreign_site(request)
+
+    def _wrong_host(self, request: Request, caller: Caller) -> Response | None:
         url = urlsplit(request.url)
-        if (url.hostname or "") not in self._names or port not in (None, _port_of(url)):
-            return Response("Invalid Host header", status=403)
-        origin = request.headers.get("origin")
-        if origin is not None and origin.lower() != f"{url.scheme}://{url.netloc.lower()}":
-            return Response("Invalid Origin header", status=403)
-        site = request.headers.get("sec-fetch-site")
-        if site is not None and site not in _OWN_SITES:
-            return Response("Invalid Origin header", status=403)
-        return None
+        if (url.hostname or "") in self._names and caller.port in (None, _port_of(url)):
+            return None
+        return Response("Invalid Host header", status=403)
 
     def _is_call(self, request: Request) -> bool:
         headers = request.headers
@@ -137,6 +195,18 @@ class LocalGuard:
     def _has_token(self, request: Request) -> bool:
         given = (request.headers.get(TOKEN_FIELD) or "").encode()
         return hmac.compare_digest(given, self._api.token.encode())
+
+
+def _foreign_site(request: Request) -> Response | None:
+    """Return the refusal of a request that another site makes a browser send."""
+    url = urlsplit(request.url)
+    origin = request.headers.get("origin")
+    if origin is not None and origin.lower() != f"{url.scheme}://{url.netloc.lower()}":
+        return Response("Invalid Origin header", status=403)
+    site = request.headers.get("sec-fetch-site")
+    if site is not None and site not in _OWN_SITES:
+        return Response("Invalid Origin header", status=403)
+    return None
 
 
 def _port_of(url: SplitResult) -> int:

@@ -25,6 +25,7 @@ from typing import Protocol
 from dohost.clock import Clock
 from dohost.errors import JsException, StorageFailure
 from dohost.gates import Batch
+from dohost.histogram import Histogram
 
 SYNC_INLINE_MAX_S = 0.0005
 SYNC_THREADS_MAX = 32
@@ -182,6 +183,7 @@ class CommitLine:
         if requirement is not None:
             self._hold(batch, requirement)
         self.commits += 1
+        self._committer.commits += 1
         batch.is_committed = batch.is_in_log = True
         return True
 
@@ -277,8 +279,11 @@ class Committer:
         self._jobs = 0
         self._unfinished: deque[tuple[CommitLine, _Commit]] = deque()
         self._watch: asyncio.TimerHandle | None = None
+        # Commits of all lines that have succeeded, syncs that were begun and that failed.
         self.commits = 0
         self.syncs = 0
+        self.syncs_failed = 0
+        self.sync_times = Histogram()
 
     @property
     def is_syncing(self) -> bool:
@@ -293,7 +298,6 @@ class Committer:
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
-        self.commits += len(dirty)
         lines = [line for line in dirty if line.take()]
         if not lines:
             return
@@ -301,7 +305,9 @@ class Committer:
         if len(lines) == 1 and self._sync_s < SYNC_INLINE_MAX_S and not lines[0].is_sync_heavy:
             started = self._clock.monotonic()
             error = lines[0].sync()
-            self._measure(self._clock.monotonic() - started)
+            elapsed = self._clock.monotonic() - started
+            self._measure(elapsed)
+            self.sync_times.observe(elapsed)
             batch = lines[0].syncing()
             self._tell(lines[0], error)
             if not batch.is_done:
@@ -343,21 +349,26 @@ class Committer:
         self._sync_s += (seconds - self._sync_s) * 0.125
 
     def _sync_in_thread(self, lines: list[CommitLine]) -> None:
-        started = self._clock.monotonic()
-        outcomes = [(line, line.sync()) for line in lines]
-        elapsed = (self._clock.monotonic() - started) / len(lines)
-        self._loop.call_soon_threadsafe(self._synced, outcomes, elapsed)
+        monotonic = self._clock.monotonic
+        outcomes = []
+        began_s = monotonic()
+        for line in lines:
+            error = line.sync()
+            ended_s = monotonic()
+            outcomes.append((line, error, ended_s - began_s))
+            began_s = ended_s
+        self._loop.call_soon_threadsafe(self._synced, outcomes)
 
-    def _synced(
-        self, outcomes: list[tuple[CommitLine, BaseException | None]], each_s: float
-    ) -> None:
+    def _synced(self, outcomes: list[tuple[CommitLine, BaseException | None, float]]) -> None:
         self._jobs -= 1
-        self._measure(each_s)
-        for line, error in outcomes:
+        self._measure(sum(elapsed for _, _, elapsed in outcomes) / len(outcomes))
+        for line, error, elapsed in outcomes:
+            self.sync_times.observe(elapsed)
             self._tell(line, error)
 
     def _tell(self, line: CommitLine, error: BaseException | None) -> None:
         """Tell a line of its sync; what goes wrong behind it is no business of the other lines."""
+        self.syncs_failed += error is not None
         try:
             line.synced(error)
         except Exception as failure:  # noqa: BLE001 - reported; nobody waits for the committer

@@ -91,8 +91,9 @@ def save(directory: Path, *, step: str) -> None:
     (directory / "src" / "entry.py").write_text(f"STEP = {step}\n{SOURCE}")
 
 
-async def get(url: str, *, path: str = "/") -> tuple[int, str]:
-    host, _, port = url.removeprefix("http://").partition(":")
+async def get(url: str, *, path: str = "/", host: str | None = None) -> tuple[int, str]:
+    own, _, port = url.removeprefix("http://").partition(":")
+    host = own if host is None else host
     reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
     writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
@@ -137,6 +138,19 @@ async def test_a_changed_asset_is_served_without_a_reload(tmp_path: Path) -> Non
     assert await get(url, path="/new.txt") == (200, "new")
     signal.raise_signal(signal.SIGTERM)
     assert await task == 0
+
+
+async def test_a_reader_that_is_named_knows_the_server_by_any_name(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    for metrics_to, status in (((), 403), (("127.0.0.1",), 200)):
+        view = Watcher()
+        serving = msgspec.structs.replace(SERVING, metrics_to=metrics_to)
+        flags = DevFlags(serving=serving, is_watching=False, opens_browser=False)
+        task = asyncio.create_task(serve(Project(cwd=tmp_path), flags, view=view))
+        url = (await view.events.get()).removeprefix("ready ")
+        assert (await get(url, path="/cdn-cgi/metrics", host="scraped.test"))[0] == status
+        signal.raise_signal(signal.SIGTERM)
+        assert await task == 0
 
 
 async def test_wrong_code_at_the_start_is_answered_with_its_error_and_heals(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Unpack
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
@@ -74,8 +75,9 @@ async def test_it_serves_hides_failures_and_drains_at_a_signal(tmp_path: Path) -
     view = Waiting()
     project = make_project(tmp_path)
     proxies = ("127.0.0.1",)
+    serving = msgspec.structs.replace(SERVING, metrics_to=("198.51.100.0/24",))
     task = asyncio.create_task(
-        serve_until_stopped(project, SERVING, trusted_proxies=proxies, view=view)
+        serve_until_stopped(project, serving, trusted_proxies=proxies, view=view)
     )
     url = await view.url
     assert await get(url, "/") == (200, "fine")
@@ -84,6 +86,10 @@ async def test_it_serves_hides_failures_and_drains_at_a_signal(tmp_path: Path) -
     assert "secret" not in body
     assert await get(url, "/ip", "X-Forwarded-For: 203.0.113.7\r\n") == (200, "203.0.113.7")
     assert (await get(url, "/cdn-cgi/local/scheduled"))[0] == 403
+    assert (await get(url, "/cdn-cgi/metrics", "X-Forwarded-For: 203.0.113.7\r\n"))[0] == 403
+    status, page = await get(url, "/cdn-cgi/metrics", "X-Forwarded-For: 198.51.100.9\r\n")
+    assert status == 200
+    assert 'dohost_http_requests_total{status="5xx"} 1' in page
     signal.raise_signal(signal.SIGTERM)
     assert await task == 0
     assert holder(tmp_path / "data") is None

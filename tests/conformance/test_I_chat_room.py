@@ -60,4 +60,4 @@ async def test_the_chat_room_talks_sleeps_and_remembers(wire: WireBench) -> None
         await client.close()
     await until(lambda: all(not actor.turns for actor in rooms.actors.values()))
     wire.pass_time(10)
-    assert (rooms.actors, rooms._hibernations) == ({}, {})
+    assert (rooms.actors, rooms.hibernations) == ({}, {})

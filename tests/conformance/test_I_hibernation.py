@@ -93,9 +93,9 @@ async def test_I6_a_close_wakes_an_object_too(wire) -> None:
     await until(lambda: wire.room_actor() is not None)
     look = await wire.room_stub().look()
     assert (look["heard"], look["sockets"]) == ([[4000, "bye", True]], 0)
-    assert wire.host.classes["app-Room"]._hibernations != {}
+    assert wire.host.classes["app-Room"].hibernations != {}
     wire.hibernate()
-    assert wire.host.classes["app-Room"]._hibernations == {}
+    assert wire.host.classes["app-Room"].hibernations == {}
 
 
 ABORTING = (

@@ -165,6 +165,8 @@ async def test_a_failing_handler_runs_seven_times_and_is_then_given_up(bench: Be
         assert base <= wait <= base * 1.25 + 1
     assert bench.runner.given_up == [KEY]
     assert bench.scheduler.due_ms(KEY.address) is None
+    assert bench.scheduler.ends == {AlarmEnd.failed: 7}
+    assert (bench.scheduler.retries, bench.scheduler.given_up) == (6, 1)
 
 
 async def test_failures_of_the_host_do_not_count(bench: Bench) -> None:

@@ -72,3 +72,4 @@ async def test_a_file_that_could_not_be_copied_is_left_alone_for_a_second(fails:
     checkpointer.after_commit(broken)
     assert broken.tries == tries + 4
     assert len(events) == 1
+    assert (checkpointer.checkpoints, checkpointer.failures) == (52, 1)

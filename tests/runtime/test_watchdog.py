@@ -12,6 +12,7 @@ import pytest
 from host_bench import Bench
 
 from dohost.clock import SystemClock
+from dohost.histogram import Histogram
 from dohost.runtime.interrupts import SIGNAL, may_end_in
 from dohost.runtime.watchdog import Pulse, Watchdog
 from dohost.telemetry import Log
@@ -54,6 +55,15 @@ def test_code_that_let_nobody_look_is_reported_when_it_has_ended() -> None:
     assert pulse.look(26.25, 15.9) is None
     pulse.ask(26.25, 15.9)
     assert pulse.answered(26.25, 15.9) == 8.0
+
+
+def test_what_the_loop_owes_is_told_while_it_was_asked() -> None:
+    pulse = Pulse(1.0)
+    assert pulse.owed_s(10.0) is None
+    pulse.ask(10.0, 0.0)
+    assert pulse.owed_s(10.002) == pytest.approx(0.002)
+    pulse.answered(10.002, 0.0)
+    assert pulse.owed_s(10.25) is None
 
 
 # Where an interrupt may land
@@ -109,7 +119,8 @@ async def test_a_report_names_object_handler_and_stack(bench: Bench) -> None:
     log = Log(lambda event: (bench.events.append(event), reported.set()))
     bench.host.generations["app"].module.wait_for_the_report = lambda: reported.wait(10)
     parts = msgspec.structs.replace(bench.host.parts, clock=SystemClock(), log=log)
-    with Watchdog(parts, hang_s=0.05):
+    lag = Histogram()
+    with Watchdog(parts, hang_s=0.05, lag=lag):
         assert await bench.stub().block() is True
         async with asyncio.timeout(5):
             while len(bench.events) < 2:
@@ -120,3 +131,4 @@ async def test_a_report_names_object_handler_and_stack(bench: Bench) -> None:
     assert "Counter/a" in str(begun.fields["object"])
     assert "return wait_for_the_report()" in str(begun.fields["stack"])
     assert signal.getsignal(SIGNAL) is signal.SIG_DFL
+    assert lag.sum_s > 0.05

@@ -257,6 +257,23 @@ async def test_a_failed_sync_leaves_the_outcome_unknown(committer: Committer) ->
     assert file.failures == [batch.error]
 
 
+async def test_each_sync_is_timed_on_the_loop_and_in_threads(
+    committer: Committer, executor: HeldExecutor
+) -> None:
+    class Slow(File):
+        def sync(self) -> None:
+            committer._clock.advance(float(self.name))
+            super().sync()
+
+    for names in (["0.25"], ["1"] * 33):
+        for name in names:
+            CommitLine(committer, Slow([], name)).wrote()
+        await ticks()
+        executor.run()
+        await ticks()
+    assert (committer.sync_times.total, committer.sync_times.sum_s) == (34, 33.25)
+
+
 async def test_discarded_writes_fail_and_are_not_committed(committer: Committer) -> None:
     log: list[str] = []
     line = CommitLine(committer, File(log))
