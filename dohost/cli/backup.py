@@ -7,7 +7,9 @@ asked to, and keeps its history, so that even this can be undone.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,10 +17,10 @@ import msgspec
 
 from dohost.cli.columns import size_text
 from dohost.cli.console import counted, json_option, print_json
-from dohost.cli.local_client import asking
+from dohost.cli.local_client import Asked, asking
 from dohost.cli.project import Project, project_options
 from dohost.cli.sql import split_object
-from dohost.errors import CallerError
+from dohost.errors import CallerError, HostError
 from dohost.runtime.backups import Backup, BackupItem
 from dohost.runtime.inspection import Inspector
 from dohost.runtime.layout import LAYOUT_NAME
@@ -60,35 +62,19 @@ def backup(directory: Path, *, class_name: str | None, is_json: bool, project: P
     if directory.exists() and any(directory.iterdir()):
         raise CallerError(f"{directory} is not empty.")
     persist = project.persist(project.read())
-    copied: list[Copied] = []
-    problems: list[str] = []
-    with asking(project) as asked:
-        cut = asked.ask("begin_backup", {"class_name": class_name}, Backup)
-        try:
-            for item in counted(cut.items, doing="Backing up"):
-                arguments = {
-                    **msgspec.structs.asdict(item),
-                    "number": cut.number,
-                    "file": str(_file_in(directory, item)),
-                }
-                try:
-                    one = asked.ask("copy_backup", arguments, Copied | None)  # type: ignore[arg-type] # a union
-                except CallerError as error:
-                    problems.append(str(error))
-                else:
-                    copied += [one] if one is not None else []
-        finally:
-            asked.ask("end_backup", {"number": cut.number}, type(None))
-    directory.mkdir(parents=True, exist_ok=True)
-    if (persist / LAYOUT_NAME).exists():
-        shutil.copyfile(persist / LAYOUT_NAME, directory / LAYOUT_NAME)
-    manifest = Manifest(
-        objects=len(copied),
-        size_bytes=sum(each.size_bytes for each in copied),
-        problems=tuple(problems),
-    )
-    # Last: a backup without it is not finished.
-    write_durably(directory / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+    with asking(project) as asked, _emptied_by_failure(directory):
+        copied, problems = _copy_all(asked, class_name, directory)
+        manifest = Manifest(
+            objects=len(copied),
+            size_bytes=sum(each.size_bytes for each in copied),
+            problems=tuple(problems),
+        )
+        with _writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            _copy_layout(persist, directory)
+            # Last: a backup without it is not finished.
+            content = msgspec.json.format(msgspec.json.encode(manifest))
+            write_durably(directory / MANIFEST, content + b"\n")
     if is_json:
         print_json(manifest)
     else:
@@ -113,9 +99,10 @@ def restore(
     loaded = project.read()
     persist = project.persist(loaded)
     saved = _saved_in(directory)
-    if not persist.exists() and (directory / LAYOUT_NAME).exists():
-        persist.mkdir(parents=True, mode=0o700)
-        shutil.copyfile(directory / LAYOUT_NAME, persist / LAYOUT_NAME)
+    if not persist.exists():
+        with _writing(persist), _emptied_by_failure(persist):
+            persist.mkdir(parents=True, mode=0o700)
+            _copy_layout(directory, persist)
     inspector = Inspector(persist, loaded.workers)
     if targets:
         wanted = {inspector.key(*split_object(target)).address: target for target in targets}
@@ -143,6 +130,60 @@ def restore(
         print_json({"restored": [each.label for each in saved], "replaced": taken})
     else:
         click.echo(f"Restored {len(saved)} objects from {directory}; {len(taken)} were replaced.")
+
+
+def _copy_all(
+    asked: Asked, class_name: str | None, directory: Path
+) -> tuple[list[Copied], list[str]]:
+    """Copy what there is at this moment; return the copies, and why others could not be made."""
+    copied: list[Copied] = []
+    problems: list[str] = []
+    cut = asked.ask("begin_backup", {"class_name": class_name}, Backup)
+    try:
+        for item in counted(cut.items, doing="Backing up"):
+            arguments = {
+                **msgspec.structs.asdict(item),
+                "number": cut.number,
+                "file": str(_file_in(directory, item)),
+            }
+            try:
+                one = asked.ask("copy_backup", arguments, Copied | None)  # type: ignore[arg-type] # a union
+            except CallerError as error:
+                problems.append(str(error))
+            else:
+                copied += [one] if one is not None else []
+    finally:
+        asked.ask("end_backup", {"number": cut.number}, type(None))
+    return copied, problems
+
+
+@contextlib.contextmanager
+def _emptied_by_failure(directory: Path) -> Iterator[None]:
+    """Leave nothing in a directory that was empty if the block fails: it can be tried again."""
+    try:
+        yield
+    except BaseException:
+        for each in directory.glob("*"):
+            if each.is_dir():
+                shutil.rmtree(each, ignore_errors=True)
+            else:
+                each.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HostError(f"{directory} can't be written: {error.strerror or error}.") from error
+
+
+def _copy_layout(source: Path, target: Path) -> None:
+    if (source / LAYOUT_NAME).exists():
+        write_durably(target / LAYOUT_NAME, (source / LAYOUT_NAME).read_bytes())
 
 
 def _saved_in(directory: Path) -> list[_Saved]:

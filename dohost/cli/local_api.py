@@ -112,8 +112,10 @@ class ObjectsApi:
             return await call(self._inspector(), msgspec.convert(arguments, _Arguments))
         except msgspec.ValidationError as error:
             raise CallerError(str(error)) from error
-        except (CallerError, OSError):
+        except CallerError:
             raise
+        except OSError as error:
+            raise CallerError(f"{error.filename or name}: {error.strerror or error}") from error
         except DohostError as error:
             # The person at the command line is who asked; their own process has no bug.
             raise CallerError(str(error)) from error

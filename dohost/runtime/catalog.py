@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -40,6 +41,10 @@ SET_ALARM = (
     "INSERT INTO alarms (unique_key, object_id, name, due_ms) VALUES (?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET due_ms = excluded.due_ms, name = coalesce(excluded.name, name)"
 )
+FIND_ALARM = (
+    "INSERT INTO alarms (unique_key, object_id, name, due_ms) VALUES (?, ?, ?, ?) ON CONFLICT "
+    "DO UPDATE SET due_ms = min(due_ms, excluded.due_ms), name = coalesce(excluded.name, name)"
+)
 KNOWS_OBJECT = "SELECT 1 FROM objects WHERE unique_key = ? AND object_id = ?"
 KNOWS_FACETS = (
     "SELECT 1 FROM objects WHERE unique_key = ?1 "
@@ -56,6 +61,7 @@ FORGET_OBJECT = (
     "DELETE FROM objects WHERE unique_key = ?1 AND "
     "(object_id = ?2 OR (object_id > ?2 || '.' AND object_id < ?2 || '/'))"
 )
+FORGET_ROW = "DELETE FROM objects WHERE unique_key = ? AND object_id = ?"
 FORGET_OBJECTS = "DELETE FROM objects WHERE unique_key = ?"
 FORGET_ALARMS = "DELETE FROM alarms WHERE unique_key = ?"
 
@@ -74,6 +80,17 @@ class ObjectKey(msgspec.Struct, frozen=True):
 
 
 Row = tuple[str | int | None, ...]
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What the files say: objects and when they were made, alarms and when they are due, both in ms.
+
+    `forgotten`: which files can't be trusted, with the reason.
+    """
+
+    objects: list[tuple[ObjectKey, int]]
+    alarms: list[tuple[ObjectKey, int]]
+    forgotten: list[str]
 
 
 class Changes:
@@ -111,6 +128,10 @@ class Catalog:
         self._connection: aiosqlite.Connection | None = None
         self._pending: Changes | None = None
         self._writer: asyncio.Task[object] | None = None
+        self._writing = asyncio.Lock()
+        self._learning = asyncio.Lock()
+        # What was recorded since `learn` has begun to read.
+        self._meanwhile: list[Changes] | None = None
         # Whether it was there when it was opened, and not made then.
         self.was_there = False
 
@@ -223,25 +244,35 @@ class Catalog:
         changes.alarms[key.address] = None
         return changes.durable
 
-    async def replace(
-        self, objects: list[tuple[ObjectKey, int]], alarms: list[tuple[ObjectKey, int]]
-    ) -> None:
-        """Know these objects, by when they were made, and these alarms, and no others."""
-        assert self._connection is not None, "the catalog is open"
-        while self._writer is not None:
-            await asyncio.shield(self._writer)
-        execute = self._connection.execute
-        await execute("BEGIN IMMEDIATE")
-        try:
-            await execute("DELETE FROM objects")
-            await execute("DELETE FROM alarms")
-            for sql, rows in ((ADD_OBJECT, objects), (SET_ALARM, alarms)):
-                values = [(*key.address, key.name, number) for key, number in rows]
-                await self._connection.executemany(sql, values)
-        except BaseException:
-            await execute("ROLLBACK")
-            raise
-        await execute("COMMIT")
+    async def learn(self, read: Callable[[], Awaitable[Found]]) -> Found:
+        """Know what `read` finds, which is returned, and forget the known objects that it doesn't find.
+
+        What is recorded meanwhile stays, and an alarm goes to no later time: its row is there before its
+        object's file says it. Raises: StorageFailure, and what `read` raises.
+        """
+        async with self._learning:
+            async with self._writing:
+                known = await self.all_objects()
+                self._meanwhile = []
+            try:
+                found = await read()
+                there = {key.address for key, _ in found.objects}
+                gone: list[Row] = [key.address for key in known if key.address not in there]
+                async with self._writing:
+                    await self._apply(
+                        [
+                            (FORGET_ROW, gone),
+                            (CLEAR_ALARM, gone),
+                            (ADD_OBJECT, [(*key.address, key.name, n) for key, n in found.objects]),
+                            (FIND_ALARM, [(*key.address, key.name, n) for key, n in found.alarms]),
+                            *(each for made in self._meanwhile for each in made.statements()),
+                        ]
+                    )
+            except (aiosqlite.Error, OSError) as error:
+                raise self._failure(error) from error
+            finally:
+                self._meanwhile = None
+            return found
 
     def forget_namespace(self, unique_key: str) -> asyncio.Future[None]:
         """Forget every object and alarm of a namespace; the future is done when that is durable."""
@@ -264,13 +295,12 @@ class Catalog:
             while self._pending is not None:
                 changes, self._pending = self._pending, None
                 try:
-                    await self._transact(changes)
+                    async with self._writing:
+                        if self._meanwhile is not None:
+                            self._meanwhile.append(changes)
+                        await self._transact(changes)
                 except (aiosqlite.Error, OSError) as error:
-                    failure = StorageFailure(
-                        f"{self._path} could not be written ({error}); whether what was to be "
-                        "recorded there survives a restart is unknown",
-                        outcome="unknown",
-                    )
+                    failure = self._failure(error)
                     failure.__cause__ = error
                     changes.durable.set_exception(failure)
                 else:
@@ -279,10 +309,13 @@ class Catalog:
             self._writer = None
 
     async def _transact(self, changes: Changes) -> None:
+        await self._apply(changes.statements())
+
+    async def _apply(self, statements: Sequence[tuple[str, list[Row]]]) -> None:
         assert self._connection is not None, "the catalog is open"
         await self._connection.execute("BEGIN IMMEDIATE")
         try:
-            for sql, rows in changes.statements():
+            for sql, rows in statements:
                 await self._connection.executemany(sql, rows)
             await self._connection.execute("COMMIT")
         except BaseException:
@@ -290,6 +323,13 @@ class Catalog:
             if self._connection.in_transaction:
                 await self._connection.execute("ROLLBACK")
             raise
+
+    def _failure(self, error: Exception) -> StorageFailure:
+        return StorageFailure(
+            f"{self._path} could not be written ({error}); whether what was to be recorded there "
+            "survives a restart is unknown",
+            outcome="unknown",
+        )
 
 
 async def open_catalog(path: Path, loop: asyncio.AbstractEventLoop) -> Catalog:

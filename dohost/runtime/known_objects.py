@@ -12,10 +12,11 @@ import asyncio
 import os
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from dohost.errors import Quarantined
-from dohost.runtime.catalog import Catalog, ObjectKey
+from dohost.runtime.catalog import Catalog, Found, ObjectKey
 from dohost.storage.facet_index import FacetIndex, is_facet
 from dohost.storage.inspection import facts
 from dohost.storage.integrity import check_files
@@ -83,18 +84,19 @@ async def report_missing(
 
 async def _make_anew(persist: Path, *, catalog: Catalog, log: Log) -> None:
     """Fill a catalog that knows nothing from the files: it was deleted, or the directory is a backup."""
-    objects, alarms, forgotten = await asyncio.to_thread(
-        read_all, persist, 0, knew_nothing=catalog.was_there
-    )
-    if objects or forgotten:
-        await catalog.replace(objects, alarms)
-        log.event("catalog.rebuilt", objects=len(objects), alarms=len(alarms), forgotten=forgotten)
+    read = partial(read_all, persist, 0, knew_nothing=catalog.was_there)
+    found = await catalog.learn(lambda: asyncio.to_thread(read))
+    if found.objects or found.forgotten:
+        log.event(
+            "catalog.rebuilt",
+            objects=len(found.objects),
+            alarms=len(found.alarms),
+            forgotten=found.forgotten,
+        )
 
 
-def read_all(
-    persist: Path, now_ms: int, *, knew_nothing: bool
-) -> tuple[list[tuple[ObjectKey, int]], list[tuple[ObjectKey, int]], list[str]]:
-    """Return what the files say: objects with the time `now_ms`, alarms, and what can't be trusted.
+def read_all(persist: Path, now_ms: int, *, knew_nothing: bool) -> Found:
+    """Return what the files say; every object was made at `now_ms`.
 
     What is recorded counts as acknowledged, so what was never durable is not: a facet that its object's index
     does not know, and a new file that a power cut has torn. A catalog that was there and knew nothing
@@ -120,7 +122,7 @@ def read_all(
         objects.append((key, now_ms))
         if found.alarm_ms is not None:
             alarms.append((key, found.alarm_ms))
-    return objects, alarms, forgotten
+    return Found(objects=objects, alarms=alarms, forgotten=forgotten)
 
 
 def _is_indexed(path: Path, facets: dict[Path, int]) -> bool:

@@ -7,6 +7,7 @@ text that is found there tells that the process before this one crashed.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -88,7 +89,8 @@ class DataDirLock:
     def release(self) -> None:
         """Give the directory free; idempotent."""
         if self._fd is not None:
-            os.ftruncate(self._fd, 0)
+            with contextlib.suppress(OSError):  # a disk that takes no writes: it looks like a crash
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None
 

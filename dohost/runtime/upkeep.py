@@ -17,7 +17,7 @@ import msgspec
 
 from dohost.errors import CallerError, Quarantined
 from dohost.runtime.backups import Backup, BackupItem
-from dohost.runtime.catalog import ObjectKey
+from dohost.runtime.catalog import Found, ObjectKey
 from dohost.runtime.cuts import Live
 from dohost.runtime.host import Host
 from dohost.runtime.known_objects import read_all, without_files
@@ -85,13 +85,18 @@ class Upkeep:
             parts.alarms.found(key, (await asyncio.to_thread(facts, path)).alarm_ms)
 
     async def remove(self, key: ObjectKey) -> None:
-        """Delete an object with its past and its alarm. Raises: CallerError if there is none."""
+        """Delete an object with its past and its alarm. Raises: CallerError if there is none.
+
+        One whose file is gone and that is known all the same is forgotten.
+        """
+        catalog = self._host.parts.catalog
         async with self._closed(key):
-            if not await asyncio.to_thread(remove_files, self.file_of(key)):
+            is_removed = await asyncio.to_thread(remove_files, self.file_of(key))
+            if not is_removed and not await asyncio.to_thread(catalog.knows, key):
                 raise CallerError(f"The object {key.name or key.object_id} has stored nothing.")
             self._host.parts.alarms.forget_object(key)
             self._host.parts.missing.discard(key.address)
-            await self._host.parts.catalog.forget_object(key)
+            await catalog.forget_object(key)
 
     async def begin_backup(self, unique_keys: Iterable[str]) -> Backup:
         """Take a cut over all objects; copy those of some namespaces from it, then end it."""
@@ -141,13 +146,16 @@ class Upkeep:
     async def rebuild_catalog(self) -> Rebuilt:
         """Make the catalog anew from the files. A file that can't be trusted is said and left out."""
         parts = self._host.parts
-        objects, alarms, forgotten = await asyncio.to_thread(
-            read_all, parts.persist, self._now_ms(), knew_nothing=False
-        )
-        await parts.catalog.replace(objects, alarms)
-        for key, due_ms in alarms:
+
+        def read() -> Found:
+            return read_all(parts.persist, self._now_ms(), knew_nothing=False)
+
+        found = await parts.catalog.learn(lambda: asyncio.to_thread(read))
+        for key, due_ms in found.alarms:
             parts.alarms.found(key, due_ms)
-        return Rebuilt(objects=len(objects), alarms=len(alarms), forgotten=tuple(forgotten))
+        return Rebuilt(
+            objects=len(found.objects), alarms=len(found.alarms), forgotten=tuple(found.forgotten)
+        )
 
     async def missing(self) -> list[str]:
         """Say which objects are known and have no file."""

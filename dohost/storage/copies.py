@@ -12,6 +12,7 @@ new file by one rename. Every copy is checked before it is used. Blocking; for t
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -44,20 +45,28 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
 def copy_out(path: Path, log: LogState, target: Path) -> Copied:
     """Write the state of the object file `path` at `log` to the new file `target`, checked and durable.
 
-    Raises: CallerError if `target` exists, StorageFailure if the state is damaged, OSError.
+    Raises: CallerError if `target` exists, StorageFailure if the state is damaged or can't be written;
+    then there is no `target`.
     """
     if target.exists():
         raise CallerError(f"{target} exists already.")
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        runs = _runs(path, log)
-        pages = ((frame.page, frame.content) for run in runs for frame in run.frames())
-        write_database(path, target, pages, database_pages=_size(runs))
-        check(target)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    _sync(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            runs = _runs(path, log)
+            pages = ((frame.page, frame.content) for run in runs for frame in run.frames())
+            write_database(path, target, pages, database_pages=_size(runs))
+            check(target)
+            _sync(target)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageFailure(
+            f"the copy {target} can't be written: {error.strerror or error}",
+            outcome="not-applied",
+            is_full=error.errno in (errno.ENOSPC, errno.EDQUOT),
+        ) from error
     return Copied(file=str(target), size_bytes=target.stat().st_size)
 
 
@@ -115,7 +124,8 @@ def prepare_import(source: Path, prepared: Path, meta: ObjectMeta) -> None:
             )
         check(prepared)
     except (apsw.Error, StorageFailure) as error:
-        raise CallerError(f"{source} can't be imported: {error}") from error
+        reason = message_of(error) if isinstance(error, apsw.Error) else str(error)
+        raise CallerError(f"{source} can't be imported: {reason}") from error
     _sync(prepared)
 
 

@@ -21,12 +21,21 @@ CONSTRAINTS_VIOLATED = (
 )
 CPU_EXCEEDED = "Durable Object exceeded its CPU time limit and was reset."
 WRONG_BINDINGS = "Wrong number of parameter bindings for SQL query."
+# What fails without a statement, as a copy of a whole database does, has no text of SQLite's.
+_NO_TEXT = "not an error"
+_TEXTS: dict[type[apsw.Error], str] = {
+    apsw.FullError: "database or disk is full",
+    apsw.IOError: "disk I/O error",
+    apsw.BusyError: "database is locked",
+}
 UNKNOWN_OUTCOME = "whether it was kept is unknown"
 
 
 def message_of(error: apsw.Error) -> str:
     """Return Cloudflare's text for an error of SQLite."""
     text = str(error)
+    if text == _NO_TEXT:
+        text = _TEXTS.get(type(error), text)
     # apsw's own errors (a closed cursor, a wrong call) have no code of SQLite's.
     result: int | None = getattr(error, "result", None)
     if result is None:

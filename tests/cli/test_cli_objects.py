@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from test_cli_dev import make_project
 
+from dohost.cli import backup
 from dohost.cli.assemble import Faces, running_server
 from dohost.cli.group import run
 from dohost.cli.hosting import run_async, running_host
@@ -162,6 +165,25 @@ def test_a_backup_is_restored_whole_or_in_part(command: Command, tmp_path: Path)
     assert command("call", "Counter/b", "add") == "2\n"
     assert "does not hold Counter/z" in command("objects", "restore", "saved", "Counter/z", code=1)
     assert "is no backup" in command("objects", "restore", "src", code=1)
+
+
+def test_what_can_not_be_written_is_told_and_leaves_nothing(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    command("call", "Counter/a", "add")
+    (tmp_path / "file").write_text("")
+    text = command("objects", "export", "Counter/a", "file/a.sqlite", code=1)
+    assert "a.sqlite can't be written: File exists" in text
+    text = command("objects", "backup", "file/backup", code=3)
+    assert "backup can't be written: Not a directory" in text
+    (tmp_path / "saved").mkdir()
+    monkeypatch.setattr(backup, "write_durably", refuse)
+    text = command("objects", "backup", "saved", code=3)
+    assert "saved can't be written: No space left on device" in text
+    assert not (tmp_path / "saved").exists()
 
 
 def test_the_doctor_verifies_every_file(command: Command, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import msgspec
 import pytest
 from host_bench import Bench
 
-from dohost.errors import JsException
+from dohost.errors import CallerError, JsException
+from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.host import Host
 from dohost.runtime.known_objects import LOGGED_MAX, MissingFiles
+from dohost.runtime.upkeep import Upkeep
 from dohost.storage.schema import image
 
 COUNTER = """
@@ -98,22 +100,30 @@ async def test_a_missing_file_is_said_once_and_the_object_begins_empty(bench: Be
     assert await bench.stub("a").add() == 1
 
 
-async def test_in_production_a_missing_file_is_quarantined(bench: Bench) -> None:
+async def test_in_production_a_missing_file_is_quarantined_until_it_is_removed(
+    bench: Bench,
+) -> None:
     await bench.run(COUNTER)
     await bench.stub("a").add()
     path = file_of(bench)
     await bench.host.drain(grace_s=1)
     for each in path.parent.glob(f"{path.stem}*"):
         each.unlink()
-    for _ in range(2):
+    for is_removed in (False, True):
         options = msgspec.structs.replace(bench.host.options, missing_files=MissingFiles.quarantine)
         bench.host = Host(options)
         await bench.run(COUNTER)
         with pytest.raises(JsException, match="is missing; the object is known"):
             await bench.stub("a").add()
         assert await bench.stub("new").add() >= 1
-        await bench.host.drain(grace_s=1)
-    assert not path.exists()
+        assert not path.exists()
+        if not is_removed:
+            await bench.host.drain(grace_s=1)
+        else:
+            await Upkeep(bench.host).remove(ObjectKey("app-Counter", path.stem))
+            assert await bench.stub("a").add() == 1
+            with pytest.raises(CallerError, match="stored nothing"):
+                await Upkeep(bench.host).remove(ObjectKey("app-Counter", "0" * 64))
 
 
 async def test_many_missing_files_are_counted(bench: Bench) -> None:

@@ -80,3 +80,17 @@ def test_a_full_disk_is_said_and_keeps_the_sign_of_a_crash(
     lock = DataDirLock(tmp_path)
     assert not lock.acquire(LockInfo(pid=1)), "the last holder crashed"
     lock.release()
+
+
+def test_a_directory_on_a_disk_that_takes_no_writes_is_given_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, size: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    lock = DataDirLock(tmp_path)
+    lock.acquire(LockInfo(pid=1))
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    lock.release()
+    monkeypatch.undo()
+    assert not DataDirLock(tmp_path).acquire(LockInfo(pid=2))

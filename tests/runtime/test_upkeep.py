@@ -11,9 +11,10 @@ import pytest
 from host_bench import Bench
 
 from dohost.errors import CallerError, DohostError, JsException, Overloaded
-from dohost.runtime import cuts
+from dohost.runtime import cuts, upkeep
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.cuts import UNUSED_MAX_S
+from dohost.runtime.known_objects import read_all
 from dohost.runtime.upkeep import Upkeep
 from dohost.storage.copies import Copied, copy_out
 from dohost.storage.inspection import verify
@@ -319,3 +320,30 @@ async def test_a_deleted_catalog_is_made_anew_from_the_files(bench: Bench) -> No
     known = await bench.host.parts.catalog.objects("app-Ledger")
     assert [each.name for each in known] == ["a", "b"]
     assert bench.host.parts.alarms.due_ms(key(bench).address) == due_ms
+
+
+async def test_a_catalog_made_anew_knows_what_was_stored_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.run(CODE)
+    await ledger(bench).add()
+    has_read, goes_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: object, **named: object) -> object:
+        found = read_all(*arguments, **named)
+        has_read.set()
+        assert goes_on.wait(10)
+        return found
+
+    monkeypatch.setattr(upkeep, "read_all", slow)
+    rebuild = asyncio.create_task(Upkeep(bench.host).rebuild_catalog())
+    await asyncio.to_thread(has_read.wait, 10)
+    due_ms = bench.clock.realtime_ns() // 1_000_000 + 60_000
+    await ledger(bench, "new").wake(due_ms)
+    await ledger(bench).wake(due_ms + 1)
+    await Upkeep(bench.host).remove(key(bench))
+    goes_on.set()
+    await rebuild
+    catalog = bench.host.parts.catalog
+    assert [each.name for each in await catalog.all_objects()] == ["new"]
+    assert [(each.name, at_ms) for each, at_ms in await catalog.alarms()] == [("new", due_ms)]

@@ -14,6 +14,7 @@ from dohost.errors import HostError, Quarantined, StorageFailure, TooManyFiles
 from dohost.storage import connection, failures, integrity
 from dohost.storage.checkpoint import copy_in_thread
 from dohost.storage.database import Database
+from dohost.storage.durable_file import write_durably
 from dohost.storage.failures import is_out_of_descriptors
 from dohost.storage.history import DEFAULT_LIMITS, history_path, opened_history
 from dohost.storage.integrity import note_path, quarantine
@@ -288,3 +289,27 @@ def test_a_history_that_is_no_database_is_put_aside_so_that_logs_are_copied_agai
     bench.database.checkpoint_finish()
     assert bench.database.wal_pages == 0
     assert bench.path.with_suffix(".history-damaged").read_bytes() == b"junk" * 20_000
+
+
+def test_a_small_file_that_can_not_be_written_leaves_nothing_beside_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_durably(tmp_path / "note", b"old")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_durably(tmp_path / "note", b"new")
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_copy_for_which_there_is_no_room_says_so(path: Path, tmp_path: Path) -> None:
+    source = apsw.Connection(str(path))
+    small = apsw.Connection(str(tmp_path / "small"))
+    small.pragma("max_page_count", 1)
+    with pytest.raises(apsw.FullError) as caught, small.backup("main", source, "main") as backup:
+        backup.step()
+    source.close()
+    small.close()
+    assert failures.message_of(caught.value) == "database or disk is full: SQLITE_FULL"
