@@ -15,6 +15,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -143,8 +144,11 @@ def convert(value: object, parameter: Parameter, pointer: str) -> object:
     if parameter.is_text and type(value) is str:
         return value
     if parameter.is_object and isinstance(value, Mapping):
-        value = _snake_members(value, parameter.hint)
-    return _convert(value, parameter.hint, pointer=pointer)
+        value = _snake_members(value, parameter.hint, pointer)
+    converted = _convert(value, parameter.hint, pointer=pointer)
+    if not _is_finite(converted):
+        raise _invalid("expected a finite number", pointer=pointer)
+    return converted
 
 
 def convert_text(text: str, parameter: Parameter) -> object:
@@ -159,9 +163,11 @@ def convert_text(text: str, parameter: Parameter) -> object:
 
 
 def _is_finite(value: object) -> bool:
-    """False for what JSON can't hold: text such as "nan" and "inf" is a float to Python."""
+    """False for what JSON can't hold: text such as "nan" and "inf" is a number to Python."""
     if isinstance(value, float):
         return math.isfinite(value)
+    if isinstance(value, Decimal):
+        return value.is_finite()
     return (
         not isinstance(value, LIST_TYPES) or isinstance(value, str) or all(map(_is_finite, value))
     )
@@ -276,15 +282,19 @@ def _is_a(hint: object, classes: tuple[type, ...]) -> bool:
     return issubclass(concrete, classes)
 
 
-def _snake_members(value: Mapping[str, object], hint: object) -> Mapping[str, object]:
+def _snake_members(value: Mapping[str, object], hint: object, pointer: str) -> Mapping[str, object]:
     """Rename camelCase members to the Struct's snake_case fields, where it has them."""
     for option in _options(hint):
         if isinstance(option, type) and issubclass(option, msgspec.Struct):
             fields = frozenset(option.__struct_encode_fields__)
             if fields.issuperset(value):
                 return value
-            return {
-                name if name in fields or snake(name) not in fields else snake(name): member
-                for name, member in value.items()
-            }
+            named: dict[str, object] = {}
+            for name, member in value.items():
+                field = name if name in fields or snake(name) not in fields else snake(name)
+                if field in named:
+                    at = f"{pointer}/{escape_pointer(name)}"
+                    raise _invalid("given twice, in two spellings", pointer=at)
+                named[field] = member
+            return named
     return value

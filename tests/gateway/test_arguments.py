@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
@@ -26,6 +27,7 @@ class Methods:
     def tagged(self, tags: list[str], count: int = 1) -> None: ...
     def members(self, first_name: str, age: int) -> None: ...
     def measured(self, at: float, others: tuple[float, ...] = ()) -> None: ...
+    def pay(self, amount: Decimal) -> None: ...
     def list(self) -> list[str]: ...
 
 
@@ -107,6 +109,21 @@ def test_text_is_never_a_number_that_json_can_not_hold(text: str) -> None:
         "at": 1.5,
         "others": (2.0,),
     }
+
+
+@pytest.mark.parametrize("text", ["nan", "sNaN", "-Infinity"])
+def test_a_decimal_is_a_number_also_from_json(text: str) -> None:
+    assert bind("pay", ["1e999"]) == {"amount": Decimal("1e999")}
+    with pytest.raises(ServiceError, match="finite"):
+        bind("pay", [text])
+    with pytest.raises(ServiceError, match="finite"):
+        bind_http("pay", query=[("amount", text)])
+
+
+def test_a_member_of_a_struct_comes_once_whatever_its_spelling() -> None:
+    for body in ({"userName": "a", "user_name": "b"}, {"user_name": "b", "userName": "a"}):
+        with pytest.raises(ServiceError, match="two spellings"):
+            bind_http("create", body=body)
 
 
 def test_repeated_query_fields_are_for_lists_only() -> None:
