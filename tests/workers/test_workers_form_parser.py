@@ -39,6 +39,10 @@ def test_line_ends_and_what_is_around_the_parts_do_not_matter(body: bytes) -> No
     assert read(body) == [("a", "v")]
 
 
+def test_content_may_begin_like_a_delimiter() -> None:
+    assert read(one(b'form-data; name="a"').replace(b"v", b"--B\r\n")) == [("a", "--B\r\n")]
+
+
 def test_a_part_ends_at_a_line_with_the_boundary_however_that_line_begins() -> None:
     b = b'Content-Disposition: form-data; name="b"\r\n\r\n-B-'
     assert read(b"--B\r\n" + A + b"\n--B\r\n" + b + b"\r\r\n--B--") == [("a", "v"), ("b", "-B-\r")]
@@ -117,9 +121,8 @@ def test_the_boundary_is_the_one_that_browsers_see(field: str, boundary: str | N
 def test_ten_thousand_fields_are_read_and_one_more_is_refused() -> None:
     part = b"--B\r\n" + A + b"\r\n"
     assert len(read(part * 10_000 + b"--B--")) == 10_000
-    for body in (part * 10_001 + b"--B--", b"--B\r\n" * 1_000_000):
-        with pytest.raises(JsTypeError, match="10000 fields"):
-            read(body)
+    with pytest.raises(JsTypeError, match="10000 fields"):
+        read(part * 1_000_000 + b"--B--")
 
 
 def test_what_a_form_writes_it_reads() -> None:

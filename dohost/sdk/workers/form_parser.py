@@ -9,7 +9,7 @@ parameters of a Content-Type, or fields of a part, the first counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl
 
 from dohost.errors import JsTypeError
@@ -24,6 +24,7 @@ _mime_parameters = re.compile(
     r""";[ \t\r\n]*([^;=]*)(?:=(?:"((?:[^"\\]|\\.)*)"?[^;]*|([^;]*)))?""", re.DOTALL
 ).finditer
 _field = re.compile(rf"({_TOKEN}):[ \t]*([^\r]*)").fullmatch
+_line_end = re.compile(rb"[ \t]*\r?\n").match
 _blank_line = re.compile(rb"\r?\n\r?\n").search
 _disposition = re.compile(r"[ \t]*form-data", re.IGNORECASE).match
 # No backslash escapes: browsers send none, and a name may end in a backslash.
@@ -49,8 +50,8 @@ def parse_form(body: bytes, content_type: str) -> FormData:
             boundary = mime_parameters(content_type).get("boundary")
             if boundary is None:
                 raise JsTypeError("No boundary in the Content-Type of a multipart/form-data body.")
-            for part in _split_parts(body, boundary.encode()):
-                _add_part(form, part)
+            for head, content in _split_parts(body, boundary.encode()):
+                _add_part(form, head, content)
         case _:
             raise JsTypeError(
                 f"Unrecognized Content-Type header value: {content_type!r}; a form is "
@@ -70,31 +71,33 @@ def mime_parameters(field: str) -> dict[str, str]:
     return found
 
 
-def _split_parts(body: bytes, boundary: bytes) -> list[bytes]:
-    """Return the parts between the delimiters, each with its header."""
+def _split_parts(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the header and the content of each part.
+
+    Whatever comes before the first delimiter (the preamble) and after the last one is ignored.
+    """
     delimiter = b"\n--" + boundary
-    # Whatever comes before the first delimiter (the preamble) and after the last one is ignored.
-    _, has_any, rest = body.partition(delimiter[1:])
-    pieces = rest.split(delimiter, _FIELDS_MAX + 1) if has_any else []
-    _require_few(len(pieces) - 1)
-    parts: list[bytes] = []
-    for piece in pieces:
-        if piece.startswith(b"--"):
-            return parts
-        line, end, part = piece.partition(b"\n")
-        if not end or line.removesuffix(b"\r").strip(b" \t"):
-            break
-        parts.append(part.removesuffix(b"\r"))
-    raise JsTypeError("The multipart/form-data body is malformed or ends too early.")
+    # The first delimiter needs no line before it.
+    _, found, rest = body.partition(delimiter[1:])
+    at, count = len(body) - len(rest), 0
+    while not (found and body.startswith(b"--", at)):
+        count += 1
+        _require_few(count)
+        line = _line_end(body, at)
+        blank = None if line is None else _blank_line(body, line.end())
+        end = -1 if blank is None else body.find(delimiter, blank.end())
+        if line is None or blank is None or end < 0:
+            raise JsTypeError("The multipart/form-data body is malformed or ends too early.")
+        yield body[line.end() : blank.start()], body[blank.end() : end].removesuffix(b"\r")
+        at = end + len(delimiter)
 
 
-def _add_part(form: FormData, part: bytes) -> None:
-    blank = _blank_line(part)
-    fields = {} if blank is None else _part_fields(part[: blank.start()])
+def _add_part(form: FormData, head: bytes, content: bytes) -> None:
+    fields = _part_fields(head)
     parameters = _disposition_parameters(fields.get("content-disposition", ""))
-    if blank is None or "name" not in parameters:
+    if "name" not in parameters:
         raise JsTypeError("A part of the multipart/form-data body has no name.")
-    name, content = _unescape(parameters["name"]), part[blank.end() :]
+    name = _unescape(parameters["name"])
     # A file input without a file sends an empty name.
     if parameters.get("filename"):
         kind = fields.get("content-type", "")
