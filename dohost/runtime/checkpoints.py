@@ -3,6 +3,9 @@
 A log that has grown past `WAL_PAGES_MAX` is copied into its file in a thread (two passes, while the
 loop goes on writing), and only the short tail on the loop, after which SQLite starts the log anew. A
 file that could not be copied is left alone for a second: its disk fails, and commits come often.
+
+Two are copied at a time. Objects that are written alike have long logs at the same time, and each copy takes
+megabytes that its thread then keeps, and time of the disk that commits wait for.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dohost.telemetry import Log
 
 WAL_PAGES_MAX = 1000
 RETRY_AFTER_S = 1.0
+AT_A_TIME_MAX = 2
 
 
 class Checkpointed(Protocol):
@@ -47,13 +51,15 @@ class Release(Protocol):
 
 
 class Checkpointer:
-    """Runs one checkpoint per file at a time."""
+    """Runs one checkpoint per file at a time, and a few of all."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, executor: Executor, log: Log) -> None:
         self._loop = loop
         self._executor = executor
         self._log = log
         self._running: set[FileOwner] = set()
+        # Whose turn comes when one of those is done, in order.
+        self._waiting: dict[FileOwner, None] = {}
         self._not_before_s: WeakKeyDictionary[FileOwner, float] = WeakKeyDictionary()
         self._rests = 0
         self._quiet: list[asyncio.Future[None]] = []
@@ -71,6 +77,10 @@ class Checkpointer:
             return
         if self._not_before_s and self._not_before_s.get(owner, 0.0) > self._loop.time():
             return
+        if len(self._running) >= AT_A_TIME_MAX:
+            self._waiting[owner] = None
+            return
+        self._waiting.pop(owner, None)
         self._running.add(owner)
         release = owner.hold()
         future = self._loop.run_in_executor(self._executor, _two_passes, owner.database)
@@ -109,6 +119,15 @@ class Checkpointer:
         for each in quiet:
             if not each.done():
                 each.set_result(None)
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        """Give the places that are free to those who wait and still need one."""
+        while self._waiting and len(self._running) < AT_A_TIME_MAX:
+            owner = next(iter(self._waiting))
+            del self._waiting[owner]
+            if owner.broken is None and not owner.is_evicted:
+                self.after_commit(owner)
 
 
 def _two_passes(database: Checkpointed) -> None:

@@ -31,7 +31,7 @@ from dohost.runtime.alarm_runs import AlarmRuns
 from dohost.runtime.alarms import AlarmScheduler
 from dohost.runtime.bindings import build_env
 from dohost.runtime.catalog import Catalog, open_catalog
-from dohost.runtime.checkpoints import Checkpointer
+from dohost.runtime.checkpoints import AT_A_TIME_MAX, Checkpointer
 from dohost.runtime.class_table import ClassTable
 from dohost.runtime.consumers import consumer_problems, consumers_of
 from dohost.runtime.cpu import CpuMeter
@@ -106,6 +106,8 @@ class Host:
         self._fetcher: Fetcher | None = None
         self._lock = DataDirLock(options.persist)
         self._executor = ThreadPoolExecutor(SYNC_THREADS_MAX, thread_name_prefix="dohost")
+        # Threads of their own, because each keeps the memory of its largest copy.
+        self._copiers = ThreadPoolExecutor(AT_A_TIME_MAX, thread_name_prefix="dohost-copy")
         self._nesting = Nesting()
         self._table = ClassTable()
         self._generations: dict[str, Generation] = {}
@@ -136,7 +138,7 @@ class Host:
         alarms = AlarmScheduler(
             loop, catalog, clock=options.clock, entropy=options.entropy, log=log
         )
-        checkpointer = Checkpointer(loop, self._executor, log)
+        checkpointer = Checkpointer(loop, self._copiers, log)
         self._evictor = Evictor(
             loop,
             self._table.by_key,
@@ -248,6 +250,7 @@ class Host:
         _unload([*self._retired, *self._generations.values()])
         parts.loop.set_task_factory(None)
         await parts.catalog.__aexit__(None, None, None)
+        self._copiers.shutdown()
         self._executor.shutdown()
         self._lock.release()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import Executor, Future
 
 import pytest
 
 from dohost.errors import StorageFailure
 from dohost.runtime import checkpoints
-from dohost.runtime.checkpoints import RETRY_AFTER_S, Checkpointer
+from dohost.runtime.checkpoints import AT_A_TIME_MAX, RETRY_AFTER_S, Checkpointer
 from dohost.telemetry import Event, Log
 
 
@@ -73,3 +74,61 @@ async def test_a_file_that_could_not_be_copied_is_left_alone_for_a_second(fails:
     assert broken.tries == tries + 4
     assert len(events) == 1
     assert (checkpointer.checkpoints, checkpointer.failures) == (52, 1)
+
+
+class SlowLoop(Loop):
+    """Threads that are done when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copying: list[tuple[Future[None], Owner]] = []
+
+    def run_in_executor(self, executor: object, work, database) -> Future[None]:
+        future: Future[None] = Future()
+        self.copying.append((future, database))
+        return future
+
+    def create_future(self) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    def finish_one(self) -> Owner:
+        future, owner = self.copying.pop(0)
+        owner.wal_pages = 0
+        future.set_result(None)
+        return owner
+
+
+async def test_a_few_logs_are_copied_at_a_time_and_the_others_in_their_order() -> None:
+    loop = SlowLoop()
+    checkpointer = Checkpointer(loop, Executor(), Log(lambda _: None))  # type: ignore[arg-type]
+    owners = [Owner("") for _ in range(AT_A_TIME_MAX + 4)]
+    for owner in (*owners, *owners):
+        checkpointer.after_commit(owner)
+    assert [each for _, each in loop.copying] == owners[:AT_A_TIME_MAX]
+    # One is gone before its turn, and one's log is short again.
+    gone, short = owners[AT_A_TIME_MAX], owners[AT_A_TIME_MAX + 1]
+    gone.is_evicted, short.wal_pages = True, 0
+    done = []
+    while loop.copying:
+        done.append(loop.finish_one())
+        assert len(loop.copying) <= AT_A_TIME_MAX
+    assert done == [each for each in owners if each not in (gone, short)]
+    assert not checkpointer.is_running
+
+
+async def test_while_files_must_rest_nobody_who_waits_is_started() -> None:
+    loop = SlowLoop()
+    checkpointer = Checkpointer(loop, Executor(), Log(lambda _: None))  # type: ignore[arg-type]
+    owners = [Owner("") for _ in range(AT_A_TIME_MAX + 1)]
+    for owner in owners:
+        checkpointer.after_commit(owner)
+    resting = asyncio.ensure_future(checkpointer.rest())
+    await asyncio.sleep(0)
+    while loop.copying:
+        loop.finish_one()
+        await asyncio.sleep(0)
+    await resting
+    assert not loop.copying
+    checkpointer.go_on()
+    checkpointer.after_commit(owners[-1])
+    assert [each for _, each in loop.copying] == owners[-1:]
