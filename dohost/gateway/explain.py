@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -42,13 +42,14 @@ async def explain(
         body = msgspec.convert(given, ExplainBody)
     except msgspec.ValidationError as error:
         return problem("bad-request", f"The body is not as it should be: {error}.")
-    target = urlsplit(body.path)
-    path = canonical_path(target.path)
+    # Not `urlsplit`: it would read a host after two slashes, and raises for what is none.
+    asked_path, _, query_text = body.path.partition("?")
+    path = canonical_path(asked_path)
     if isinstance(path, BadPath):
         return problem("bad-path", path.reason)
     headers = {name.lower(): value for name, value in body.headers.items()}
     asked = msgspec.structs.replace(
-        exchange, method=body.method.upper(), path=path, query_text=target.query, headers=headers
+        exchange, method=body.method.upper(), path=path, query_text=query_text, headers=headers
     )
     return json_answer({**_caller(parts, asked), **_route(parts, asked, path)})
 

@@ -176,6 +176,12 @@ async def test_looking_at_the_limit_consumes_nothing(gateway: Deployment) -> Non
     assert (status.json["remaining"], status.json["used"]) == (100, 0)
 
 
+@pytest.mark.parametrize("path", ["//[", "http://[x/", "//℀.com/x", "/x#f", ""])
+async def test_explain_refuses_a_path_that_is_none(gateway: Deployment, path: str) -> None:
+    reply = await gateway.send("POST", "/api/explain", {"path": path})
+    assert (reply.status, reply.json["type"]) == (400, "/problems/bad-path")
+
+
 async def test_explain_tells_everything_and_consumes_nothing(gateway: Deployment) -> None:
     reply = await gateway.send("POST", "/api/explain", {"path": "/things/fresh?x=1"})
     told = reply.json
