@@ -174,12 +174,15 @@ async def test_no_other_site_reads_the_page(tmp_path: Path) -> None:
             assert await site.status("/cdn-cgi/metrics", **headers) == 403
 
 
-def test_this_process_takes_memory_and_descriptors_while_a_file_is_open() -> None:
+def test_this_process_takes_memory_and_descriptors_while_files_are_open() -> None:
     before = read_process()
-    with Path("/dev/null").open():
+    with contextlib.ExitStack() as opened:
+        for _ in range(100):
+            opened.enter_context(Path("/dev/null").open())
         during = read_process()
     assert before.descriptors is not None
-    assert during.descriptors == before.descriptors + 1
+    # Other threads of this process may open and close some meanwhile.
+    assert during.descriptors == pytest.approx(before.descriptors + 100, abs=20)
     assert before.cpu_s <= during.cpu_s
     if before.resident_bytes is not None:
         assert 10_000_000 < before.resident_bytes < 10_000_000_000
