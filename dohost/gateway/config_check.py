@@ -9,6 +9,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
+
 from dohost.gateway.config_read import Findings, join
 from dohost.gateway.config_tables import (
     SERVICE_NAME,
@@ -16,6 +18,7 @@ from dohost.gateway.config_tables import (
     ServiceConfig,
     TenantConfig,
 )
+from dohost.gateway.jwk import fits, parse_jwks
 from dohost.gateway.routes import RouteTable
 from dohost.gateway.tenant_id import is_tenant_id
 from dohost.gateway.versions import check_versions
@@ -117,6 +120,13 @@ def check_issuer(issuer: IssuerConfig, path: str, *, findings: Findings) -> None
         findings.add(path, "secret_env goes with HMAC algorithms, and only with them.")
     if issuer.jwks_url is not None and not is_https(issuer.jwks_url):
         findings.add(f"{path}.jwks_url", "must be an https URL.")
+    if issuer.jwks is not None:
+        keys = parse_jwks(msgspec.json.encode(issuer.jwks))
+        if isinstance(keys, str):
+            findings.add(f"{path}.jwks", f"can't be used: {keys}.")
+        elif not any(fits(key, name) for key in keys for name in issuer.algorithms):
+            text = "has no public key that is strong, meant for verifying and fit for an algorithm."
+            findings.add(f"{path}.jwks", text)
 
 
 def is_https(url: str) -> bool:

@@ -154,18 +154,20 @@ def test_what_types_cannot_say_is_checked_too(path: str, tables: dict[str, objec
     assert path in problems(**tables)
 
 
+# The example of RFC 8037.
+KEY = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
 ISSUER = {
     "issuer": "https://id",
     "audience": ["api"],
-    "algorithms": ["RS256"],
-    "jwks": {"keys": []},
+    "algorithms": ["EdDSA"],
+    "jwks": {"keys": [KEY]},
 }
 
 
 @pytest.mark.parametrize(
     ("path", "change"),
     [
-        (".algorithms", {"algorithms": ["RS256", "HS256"]}),
+        (".algorithms", {"algorithms": ["EdDSA", "HS256"]}),
         (".algorithms", {"algorithms": []}),
         (".algorithms[]", {"algorithms": ["none"]}),
         (".audience", {"audience": []}),
@@ -173,11 +175,16 @@ ISSUER = {
         ("", {"jwks": None, "secret_env": "S"}),
         (".jwks_url", {"jwks": None, "jwks_url": "http://id/keys"}),
         (".leeway_s", {"leeway_s": 61}),
+        (".jwks", {"jwks": {"keys": []}}),
+        (".jwks", {"jwks": {"keys": "x"}}),
+        (".jwks", {"jwks": {"keys": [{**KEY, "use": "enc"}]}}),
+        (".jwks", {"algorithms": ["RS256", "ES256"]}),
     ],
 )
 def test_an_issuer_whose_keys_and_algorithms_do_not_fit_is_refused(
     path: str, change: dict[str, object]
 ) -> None:
+    assert good(auth={"issuers": [ISSUER]})
     found = problems(auth={"issuers": [{**ISSUER, **change}]})
     assert any(each.startswith(f"GATEWAY.auth.issuers[0]{path}"[:34]) for each in found), found
 
