@@ -14,6 +14,7 @@ import msgspec
 from dohost.gateway.answers import json_answer
 from dohost.gateway.api_keys import KeyGrant, KeyRecord, create_key, revoke_key, rotate_key
 from dohost.gateway.bodies import read_json
+from dohost.gateway.cache_groups import plain_tag
 from dohost.gateway.config_tables import TenantConfig, TenantId
 from dohost.gateway.exchange import Exchange
 from dohost.gateway.forward import Answer
@@ -95,7 +96,8 @@ async def clear_cache(parts: Parts, exchange: Exchange, parameters: Parameters) 
     body = await _body(parts, exchange, ClearBody)
     if isinstance(body, Problem):
         return body
-    cleared = parts.cache.clear(tag=body.tag, prefix=body.prefix)
+    tag = None if body.tag is None else plain_tag(body.tag)
+    cleared = parts.cache.clear(tag=tag, prefix=body.prefix)
     _record(parts, exchange, "cache.clear", cleared=cleared)
     return json_answer({"cleared": cleared})
 

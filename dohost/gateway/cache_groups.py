@@ -3,17 +3,32 @@ paths (RFC 9111 §4.4)."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 Header = tuple[str, str]
 # A structured-field String; parameters after it are allowed and ignored. No part gives back what it took.
 ITEM = re.compile(
     r'\s*+"((?:[ !#-\[\]-~]|\\["\\])*+)"(?:;[^,"]*+(?:"(?:[^"\\]|\\.)*+"[^,"]*+)*+)?+\s*+(,|$)'
 )
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 GROUPS_MAX = 128
 GROUP_BYTES_MAX = 256
+
+
+def plain_tag(tag: str) -> str:
+    """Return a tag as a structured String that is not oversized, so that no tag gets lost on its way.
+
+    Where two tags become one, an answer is dropped too early and never too late.
+    """
+    if len(tag) <= GROUP_BYTES_MAX and tag.isascii() and tag.isprintable():
+        return tag
+    escaped = quote(tag, safe=PRINTABLE, errors="replace")
+    if len(escaped) <= GROUP_BYTES_MAX:
+        return escaped
+    return f"sha256:{hashlib.sha256(escaped.encode()).hexdigest()}"
 
 
 def group_tags(headers: Sequence[Header]) -> frozenset[str]:

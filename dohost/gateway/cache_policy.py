@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from dohost.gateway.cache import SECOND_NS, CacheEntry
 from dohost.gateway.cache_control import CacheControl, parse_cache_control, parse_targeted
-from dohost.gateway.cache_groups import group_tags
+from dohost.gateway.cache_groups import group_tags, plain_tag
 from dohost.gateway.config_tables import CacheConfig, RouteCache
 from dohost.gateway.headers import without_hop_by_hop
 
@@ -115,7 +115,7 @@ def entry_for(
         initial_age_s=age_s,
         status=facts.status,
         headers=kept_headers(facts.headers, control, config=config),
-        tags=group_tags(facts.headers) | frozenset(facts.route.tags),
+        tags=group_tags(facts.headers) | frozenset(map(plain_tag, facts.route.tags)),
         vary=vary_names(fields),
         path=facts.path,
     )

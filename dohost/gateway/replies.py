@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from dohost.gateway.cache_groups import plain_tag
 from dohost.gateway.expose import Exposure
 from dohost.gateway.service_error import ServiceProblem, service_error
 
@@ -51,7 +52,7 @@ def render_tags(
 ) -> list[str]:
     """Return the tags that can be filled in; one that names nothing known is left out."""
     rendered = (_render(template, arguments, result) for template in templates)
-    return [tag for tag in rendered if tag is not None]
+    return [plain_tag(tag) for tag in rendered if tag is not None]
 
 
 def _render(template: str, arguments: Mapping[str, object], result: object) -> str | None:
