@@ -1,17 +1,22 @@
-"""`kill -9` under load: no acknowledged send, put or insert of a binding is lost.
+"""`kill -9` under load: no acknowledged send, put, insert or deletion of a binding is lost.
 
 One program has a queue with a consumer, a KV namespace, an R2 bucket and a D1 database. The consumer notes
 what it is given in an object: every acknowledged message has to arrive at least once, over any number of
-crashes of the server in which it is produced and consumed.
+crashes of the server in which it is produced and consumed. What crashes leave of bodies and of copies is
+gone after the next start, and nothing complains.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
 import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +28,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 CLIENTS = 32
 CYCLES = int(os.environ.get("DOHOST_BINDING_KILL_CYCLES", "10"))
-KINDS = ("queue", "kv", "r2", "d1")
+KINDS = ("queue", "kv", "r2", "parts", "removed", "d1")
 ENTRY = """
 from urllib.parse import urlsplit
 from workers import DurableObject, Response, WorkerEntrypoint
@@ -51,6 +56,15 @@ class Default(WorkerEntrypoint):
     async def write_r2(self, number):
         await self.env.BUCKET.put(number, number * 500)
 
+    async def write_parts(self, number):
+        upload = await self.env.BUCKET.createMultipartUpload(number)
+        await upload.complete([await upload.uploadPart(1, number * 500)])
+
+    async def write_removed(self, number):
+        await self.env.BUCKET.put(number, number * 500)
+        await self.env.BUCKET.put(number, "")
+        await self.env.BUCKET.delete(number)
+
     async def write_d1(self, number):
         await self.env.DB.prepare("INSERT INTO entries VALUES (?)").bind(int(number)).run()
 
@@ -63,6 +77,11 @@ class Default(WorkerEntrypoint):
     async def has_r2(self, number):
         body = await self.env.BUCKET.get(number)
         return body is not None and await body.text() == number * 500
+
+    has_parts = has_r2
+
+    async def has_removed(self, number):
+        return await self.env.BUCKET.head(number) is None
 
     async def has_d1(self, number):
         query = self.env.DB.prepare("SELECT count(*) AS found FROM entries WHERE number = ?")
@@ -135,6 +154,35 @@ class History:
         return set(numbers) - set(json.loads(answer.body))
 
 
+def blobs_of(bucket: Path) -> set[str]:
+    """Return the blobs that a bucket names."""
+    with contextlib.closing(sqlite3.connect(bucket / "objects.sqlite")) as rows:
+        parts = {name for (name,) in rows.execute("SELECT blob FROM parts")}
+        for (blobs,) in rows.execute("SELECT blobs FROM objects"):
+            parts |= {name for name, _ in json.loads(blobs)}
+    return parts
+
+
+def assert_nothing_complains(server: Server) -> None:
+    """Look at the directory with the commands for that, and at every file of a simulator."""
+    for command in (["check"], ["doctor", "--persist-to", "data"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "dohost", *command],
+            cwd=server.root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    files = [each for each in server.root.glob("data/v3/**/*.sqlite") if "do" not in each.parts]
+    assert len(files) == 4
+    for file in files:
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    # Of everything that is written under another name first.
+    assert [*server.root.glob("data/**/*.new"), *server.root.glob("data/**/*.importing")] == []
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """Give a server of the program, which ends with the test."""
@@ -158,12 +206,19 @@ async def test_no_acknowledged_write_of_a_binding_is_lost_by_kill_9(server: Serv
         server.end(signal.SIGKILL)
         await asyncio.gather(*clients)
     server.start()
-    for kind in ("kv", "r2", "d1"):
+    for kind in ("kv", "r2", "parts", "removed", "d1"):
         assert await history.lost(server, kind) == set()
     deadline = time.monotonic() + 60
     while lost := await history.lost(server, "queue"):
         assert time.monotonic() < deadline, f"{len(lost)} messages did not arrive"
         await asyncio.sleep(0.2)
+    async with Connection(server.port) as connection:
+        # With the first body of a run goes what the crashes before it have left.
+        await connection.ask("/write/r2", method="POST", body="0")
+    bucket = server.root / "data/v3/r2/bucket"
+    assert {each.name for each in (bucket / "blobs").iterdir()} == blobs_of(bucket)
+    assert server.end(signal.SIGTERM) == 0
+    assert_nothing_complains(server)
     total = sum(map(len, history.acknowledged.values()))
     # Slower than 100 a second, and the moments between writes would hardly be hit.
     assert total > CYCLES * 100, total
