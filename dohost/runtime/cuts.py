@@ -4,8 +4,8 @@ Between two steps of the loop nothing is written anywhere, so the positions of a
 a consistent cut over all objects: whatever an object had heard of another is in it. Taking the positions
 of the live ones is all that happens then. A log only grows while checkpoints rest, so the rest is read
 later, in threads: an object that starts before its turn notes its position first, one that is new since
-then is not in the cut. Files that go while it is open (a facet is deleted) are kept for it, in a directory
-beside the objects. A cut whose user has gone ends by itself, because the logs grow meanwhile.
+then is not in the cut. Files that go or are replaced while it is open (a facet is deleted, an object removed) are
+kept for it, in a directory beside the objects. A cut whose user has gone ends by itself, because the logs grow meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dohost.errors import CallerError, Quarantined
 from dohost.runtime.catalog import ObjectKey
 from dohost.runtime.checkpoints import Checkpointer
 from dohost.storage.copies import Copied, copy_out
-from dohost.storage.facet_index import is_facet
+from dohost.storage.facet_index import index_path, is_facet
 from dohost.storage.integrity import check_files
 from dohost.storage.log_file import log_path, read_header
 from dohost.storage.restore import committed_frames
@@ -137,7 +137,7 @@ class Cuts:
         return await asyncio.to_thread(copy_out, path, log, target)
 
     async def keep(self, address: Address, path: Path) -> None:
-        """Keep files that are about to go for the cuts that they are in; no instance has them open."""
+        """Keep files that are about to go or change for the cuts that they are in; no instance has them open."""
         for cut in tuple(self._open.values()):
             if (copying := cut.copying.get(address)) is not None:
                 await copying.wait()
@@ -162,6 +162,10 @@ class Cuts:
         for cut in self._open.values():
             if address not in cut.logs:
                 cut.newer.add(address)
+
+    def kept_file(self, number: int, address: Address) -> Path | None:
+        """Return where an object's file is kept, with its index of facets beside it. Raises: CallerError."""
+        return self._opened(number).kept.get(address)
 
     def kept_facets(self, number: int, root: Address) -> set[int]:
         """Return the numbers of an object's facets whose files are kept. Raises: CallerError."""
@@ -209,7 +213,11 @@ class Cuts:
 def _link(path: Path, kept: Path) -> None:
     """Give the files of a database a second name, or a copy where the file system has no such thing."""
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for source, target in ((str(path), str(kept)), (log_path(path), log_path(kept))):
+    for source, target in (
+        (str(path), str(kept)),
+        (log_path(path), log_path(kept)),
+        (str(index_path(path)), str(index_path(kept))),
+    ):
         if os.path.exists(source):
             try:
                 os.link(source, target)

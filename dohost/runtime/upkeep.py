@@ -72,6 +72,7 @@ class Upkeep:
         prepared = path.with_suffix(".importing")
         meta = ObjectMeta(unique_key=key.unique_key, object_id=key.object_id, name=key.name)
         async with self._closed(key):
+            await self._keep_for_backups(key)
             try:
                 await asyncio.to_thread(_put_in, source, prepared, path=path, meta=meta)
             finally:
@@ -91,6 +92,7 @@ class Upkeep:
         """
         catalog = self._host.parts.catalog
         async with self._closed(key):
+            await self._keep_for_backups(key)
             is_removed = await asyncio.to_thread(remove_files, self.file_of(key))
             if not is_removed and not await asyncio.to_thread(catalog.knows, key):
                 raise CallerError(f"The object {key.name or key.object_id} has stored nothing.")
@@ -126,7 +128,8 @@ class Upkeep:
         if copied is None:
             return None
         size = copied.size_bytes
-        files = await asyncio.to_thread(facet_files, path)
+        root = cuts.kept_file(number, address) or path
+        files = await asyncio.to_thread(facet_files, root)
         for facet in sorted({*map(number_of, files), *cuts.kept_facets(number, address)}):
             found = await cuts.copy(
                 number,
@@ -136,7 +139,7 @@ class Upkeep:
             )
             size += 0 if found is None else found.size_bytes
         # Last: what it names beyond the cut has no file, and is an empty facet.
-        await asyncio.to_thread(copy_index, path, target)
+        await asyncio.to_thread(copy_index, root, target)
         return Copied(file=copied.file, size_bytes=size)
 
     def end_backup(self, number: int) -> None:
@@ -163,6 +166,13 @@ class Upkeep:
         known = await parts.catalog.all_objects()
         found = await asyncio.to_thread(without_files, parts.persist, known)
         return [f"{self.file_of(key)} is missing; its object is known" for key in found]
+
+    async def _keep_for_backups(self, key: ObjectKey) -> None:
+        """Keep an object with its facets for the backups that it is in."""
+        cuts, path = self._host.parts.cuts, self.file_of(key)
+        await cuts.keep(key.address, path)
+        for each in await asyncio.to_thread(_facets_there, path):
+            await cuts.keep((key.unique_key, each.stem), each)
 
     @asynccontextmanager
     async def _closed(self, key: ObjectKey) -> AsyncIterator[None]:
@@ -195,6 +205,14 @@ def _put_in(source: Path, prepared: Path, *, path: Path, meta: ObjectMeta) -> No
         replace_content(path, prepared)
     else:
         install(prepared, path)
+
+
+def _facets_there(path: Path) -> list[Path]:
+    """Return the files of facets beside `path`; none if their index can't be trusted."""
+    try:
+        return facet_files(path)
+    except Quarantined:
+        return []
 
 
 def _is_sound(path: Path) -> bool:

@@ -63,7 +63,7 @@ def copy_out(path: Path, log: LogState, target: Path) -> Copied:
             raise
     except OSError as error:
         raise StorageFailure(
-            f"the copy {target} can't be written: {error.strerror or error}",
+            f"{path} can't be copied to {target}: {error.strerror or error}",
             outcome="not-applied",
             is_full=error.errno in (errno.ENOSPC, errno.EDQUOT),
         ) from error

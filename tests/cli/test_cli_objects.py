@@ -176,7 +176,7 @@ def test_what_can_not_be_written_is_told_and_leaves_nothing(
     command("call", "Counter/a", "add")
     (tmp_path / "file").write_text("")
     text = command("objects", "export", "Counter/a", "file/a.sqlite", code=1)
-    assert "a.sqlite can't be written: File exists" in text
+    assert f"can't be copied to {tmp_path}/file/a.sqlite: File exists" in text
     text = command("objects", "backup", "file/backup", code=3)
     assert "backup can't be written: Not a directory" in text
     (tmp_path / "saved").mkdir()
