@@ -100,6 +100,8 @@ class D1File:
             # Unlike an object's file, it is for other tools: a closed one is whole without its log.
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             connection.authorizer = self._authorizer
+            # A read opens the log, which `NamedFile` has to know.
+            connection.pragma("user_version")
         except BaseException:
             connection.close()
             raise

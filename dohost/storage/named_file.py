@@ -1,7 +1,8 @@
 """Whether a database that is open is still the one that its path names.
 
 Who deletes or replaces a file beneath a running process leaves it writing to one that nobody will find
-again. SQLite doesn't look, so whoever acknowledges writes looks before each of them, and opens anew.
+again. SQLite doesn't look, so whoever acknowledges writes looks before each of them, and opens anew. Of a log
+that has gone alone nothing is lost: the connection has it still, and copies it into its file when it is closed.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ class NamedFile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_there(self) -> bool:
-        """Whether the path names the same file now."""
-        return self.database is not None and _identity(self.path) == self.database
+        """Whether the path names the same files now."""
+        return (
+            self.database is not None
+            and _identity(self.path) == self.database
+            and _identity(_log(self.path)) == self.log
+        )
 
     def remove_log(self) -> None:
         """Remove a log that was left of a file which is gone: SQLite would add it to the next one."""

@@ -158,17 +158,18 @@ async def test_an_object_whose_row_may_yet_come_keeps_its_bytes_until_the_next_r
     assert len(list(blobs.iterdir())) == 5
 
 
+@pytest.mark.parametrize(("gone", "left"), [("", 1), ("-wal", 2)])
 async def test_a_file_that_was_deleted_is_made_anew_before_anything_is_acknowledged(
-    resources: Resources, kind: str, tmp_path: Path
+    resources: Resources, kind: str, tmp_path: Path, gone: str, left: int
 ) -> None:
     write, _ = WRITES[kind]
     await write(resources, "a")
     path = database(tmp_path)
-    path.unlink()
+    path.with_name(f"{path.name}{gone}").unlink()
     await write(resources, "b")
     other = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     tables = {"kv": "entries", "queue": "messages", "r2": "objects", "d1": "t"}
-    assert other.execute(f"SELECT count(*) FROM {tables[kind]}").fetchall() == [(1,)]
+    assert other.execute(f"SELECT count(*) FROM {tables[kind]}").fetchall() == [(left,)]
     other.close()
 
 
