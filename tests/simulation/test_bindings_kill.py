@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import random
 import signal
@@ -22,107 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server_process import Connection, Server
+
+from tests.simulation.binding_program import KINDS, blobs_of, whole, write_project
+from tests.simulation.server_process import Connection, Server
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 CLIENTS = 32
 CYCLES = int(os.environ.get("DOHOST_BINDING_KILL_CYCLES", "10"))
-KINDS = ("queue", "kv", "r2", "parts", "removed", "d1")
-ENTRY = """
-from urllib.parse import urlsplit
-from workers import DurableObject, Response, WorkerEntrypoint
-
-
-class Default(WorkerEntrypoint):
-    async def fetch(self, request):
-        _, action, argument = urlsplit(request.url).path.split("/")
-        if action == "whole":
-            numbers = await request.json()
-            kept = [each for each in numbers if await getattr(self, f"has_{argument}")(str(each))]
-            return Response.json(kept)
-        await getattr(self, f"write_{argument}")(str(await request.json()))
-        return Response.json(None)
-
-    async def write_table(self, number):
-        await self.env.DB.exec("CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY)")
-
-    async def write_queue(self, number):
-        await self.env.JOBS.send(int(number))
-
-    async def write_kv(self, number):
-        await self.env.KV.put(number, number * 50)
-
-    async def write_r2(self, number):
-        await self.env.BUCKET.put(number, number * 500)
-
-    async def write_parts(self, number):
-        upload = await self.env.BUCKET.createMultipartUpload(number)
-        await upload.complete([await upload.uploadPart(1, number * 500)])
-
-    async def write_removed(self, number):
-        await self.env.BUCKET.put(number, number * 500)
-        await self.env.BUCKET.put(number, "")
-        await self.env.BUCKET.delete(number)
-
-    async def write_d1(self, number):
-        await self.env.DB.prepare("INSERT INTO entries VALUES (?)").bind(int(number)).run()
-
-    async def has_queue(self, number):
-        return await self.env.CONSUMED.getByName("all").has(number)
-
-    async def has_kv(self, number):
-        return await self.env.KV.get(number) == number * 50
-
-    async def has_r2(self, number):
-        body = await self.env.BUCKET.get(number)
-        return body is not None and await body.text() == number * 500
-
-    has_parts = has_r2
-
-    async def has_removed(self, number):
-        return await self.env.BUCKET.head(number) is None
-
-    async def has_d1(self, number):
-        query = self.env.DB.prepare("SELECT count(*) AS found FROM entries WHERE number = ?")
-        return await query.bind(int(number)).first("found") == 1
-
-    async def queue(self, batch):
-        await self.env.CONSUMED.getByName("all").note([str(each.body) for each in batch.messages])
-
-
-class Consumed(DurableObject):
-    async def note(self, numbers):
-        for number in numbers:
-            await self.ctx.storage.put(number, True)
-
-    async def has(self, number):
-        return await self.ctx.storage.get(number) is not None
-"""
-CONFIG = """
-name = "bindings"
-main = "entry.py"
-compatibility_date = "2026-09-08"
-compatibility_flags = ["python_workers"]
-kv_namespaces = [{ binding = "KV", id = "kv" }]
-r2_buckets = [{ binding = "BUCKET", bucket_name = "bucket" }]
-d1_databases = [{ binding = "DB", database_name = "db", database_id = "db" }]
-[[durable_objects.bindings]]
-name = "CONSUMED"
-class_name = "Consumed"
-[[migrations]]
-tag = "v1"
-new_sqlite_classes = ["Consumed"]
-[[queues.producers]]
-binding = "JOBS"
-queue = "jobs"
-[[queues.consumers]]
-queue = "jobs"
-max_batch_size = 5
-max_batch_timeout = 0
-max_retries = 100
-max_concurrency = 4
-"""
 
 
 class History:
@@ -148,19 +54,8 @@ class History:
 
     async def lost(self, server: Server, kind: str) -> set[int]:
         """Return what was acknowledged and is not there."""
-        numbers = sorted(self.acknowledged[kind])
-        async with Connection(server.port) as connection:
-            answer = await connection.ask(f"/whole/{kind}", method="POST", body=json.dumps(numbers))
-        return set(numbers) - set(json.loads(answer.body))
-
-
-def blobs_of(bucket: Path) -> set[str]:
-    """Return the blobs that a bucket names."""
-    with contextlib.closing(sqlite3.connect(bucket / "objects.sqlite")) as rows:
-        parts = {name for (name,) in rows.execute("SELECT blob FROM parts")}
-        for (blobs,) in rows.execute("SELECT blobs FROM objects"):
-            parts |= {name for name, _ in json.loads(blobs)}
-    return parts
+        numbers = self.acknowledged[kind]
+        return numbers - await whole(server.port, kind, numbers)
 
 
 def assert_nothing_complains(server: Server) -> None:
@@ -186,8 +81,7 @@ def assert_nothing_complains(server: Server) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """Give a server of the program, which ends with the test."""
-    (tmp_path / "entry.py").write_text(ENTRY)
-    (tmp_path / "wrangler.toml").write_text(CONFIG)
+    write_project(tmp_path)
     server = Server(tmp_path)
     yield server
     server.end()
