@@ -50,6 +50,8 @@ OWNERS = {
     "aiosqlite": ("runtime/catalog.py", "simulators/files.py"),
     "apsw": ("storage",),
     "click": ("cli", "dev"),
+    # Comes with pyjwt[crypto].
+    "cryptography": ("gateway/signatures.py",),
     "dotenv": ("config",),
     "graphql": ("federation",),
     "greenlet": ("runtime/stack_switching.py",),

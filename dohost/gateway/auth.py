@@ -150,7 +150,7 @@ class Authenticator:
                 return False
             return signatures.verify(token, key=secret)
         if issuer.public_key is not None:
-            key = signatures.pem_key(issuer.public_key, token)
+            key = signatures.pem_key(issuer.public_key, alg=token.alg)
         else:
             key = await self._key_sets.find(issuer, kid=token.kid, alg=token.alg)
         return key is not None and signatures.verify(token, key=key)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from dohost.gateway.config_tables import (
     ServiceConfig,
     TenantConfig,
 )
-from dohost.gateway.jwk import fits, parse_jwks
+from dohost.gateway.jwk import FITS, fits, parse_jwks
 from dohost.gateway.routes import RouteTable
 from dohost.gateway.tenant_id import is_tenant_id
 from dohost.gateway.versions import check_versions
@@ -120,6 +121,9 @@ def check_issuer(issuer: IssuerConfig, path: str, *, findings: Findings) -> None
         findings.add(path, "secret_env goes with HMAC algorithms, and only with them.")
     if issuer.jwks_url is not None and not is_https(issuer.jwks_url):
         findings.add(f"{path}.jwks_url", "must be an https URL.")
+    if issuer.public_key is not None and not is_fitting_pem(issuer.public_key, issuer.algorithms):
+        text = "is no PEM of a strong public key that fits an algorithm."
+        findings.add(f"{path}.public_key", text)
     if issuer.jwks is not None:
         keys = parse_jwks(msgspec.json.encode(issuer.jwks))
         if isinstance(keys, str):
@@ -127,6 +131,15 @@ def check_issuer(issuer: IssuerConfig, path: str, *, findings: Findings) -> None
         elif not any(fits(key, name) for key in keys for name in issuer.algorithms):
             text = "has no public key that is strong, meant for verifying and fit for an algorithm."
             findings.add(f"{path}.jwks", text)
+
+
+def is_fitting_pem(pem: str, algorithms: Sequence[str]) -> bool:
+    """True for a public key that one of the algorithms can use; HMAC has none."""
+    # As in `auth.py`, only gateways that have such a key pay for the libraries behind this.
+    from dohost.gateway.signatures import Signatures
+
+    signatures = Signatures()
+    return any(signatures.pem_key(pem, alg=alg) for alg in algorithms if alg in FITS)
 
 
 def is_https(url: str) -> bool:

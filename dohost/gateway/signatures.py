@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from jwt.algorithms import Algorithm, get_default_algorithms
 
 from dohost.gateway.jwk import Jwk, choose, parse_jwk
 from dohost.gateway.jwt_checks import Token
+
+# How PyJWT and what it stands on refuse a key.
+UNUSABLE = (jwt.InvalidKeyError, UnsupportedAlgorithm, ValueError, TypeError)
 
 
 class Signatures:
@@ -30,15 +34,15 @@ class Signatures:
                 else algorithm.from_jwk(dict(key.material))
             )
             return bool(algorithm.verify(token.signed, prepared, token.signature))
-        except (jwt.InvalidKeyError, ValueError, TypeError):
+        except UNUSABLE:
             return False
 
-    def pem_key(self, pem: str, token: Token) -> Jwk | None:
+    def pem_key(self, pem: str, *, alg: str) -> Jwk | None:
         """Return a PEM key as a JWK, so that it passes the same rules as any other."""
-        algorithm = self._algorithms[token.alg]
+        algorithm = self._algorithms[alg]
         try:
             material = algorithm.to_jwk(algorithm.prepare_key(pem), as_dict=True)
-        except (jwt.InvalidKeyError, ValueError, TypeError):
+        except UNUSABLE:
             return None
         key = parse_jwk({**material, "key_ops": None})
-        return None if key is None else choose([key], kid=None, alg=token.alg)
+        return None if key is None else choose([key], kid=None, alg=alg)

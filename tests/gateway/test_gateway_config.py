@@ -156,6 +156,9 @@ def test_what_types_cannot_say_is_checked_too(path: str, tables: dict[str, objec
 
 # The example of RFC 8037.
 KEY = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+PEM = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----"""
 ISSUER = {
     "issuer": "https://id",
     "audience": ["api"],
@@ -175,6 +178,8 @@ ISSUER = {
         ("", {"jwks": None, "secret_env": "S"}),
         (".jwks_url", {"jwks": None, "jwks_url": "http://id/keys"}),
         (".leeway_s", {"leeway_s": 61}),
+        (".public_key", {"jwks": None, "public_key": PEM[:-30]}),
+        (".public_key", {"jwks": None, "public_key": PEM, "algorithms": ["RS256"]}),
         (".jwks", {"jwks": {"keys": []}}),
         (".jwks", {"jwks": {"keys": "x"}}),
         (".jwks", {"jwks": {"keys": [{**KEY, "use": "enc"}]}}),
@@ -185,6 +190,7 @@ def test_an_issuer_whose_keys_and_algorithms_do_not_fit_is_refused(
     path: str, change: dict[str, object]
 ) -> None:
     assert good(auth={"issuers": [ISSUER]})
+    assert good(auth={"issuers": [{**ISSUER, "jwks": None, "public_key": PEM}]})
     found = problems(auth={"issuers": [{**ISSUER, **change}]})
     assert any(each.startswith(f"GATEWAY.auth.issuers[0]{path}"[:34]) for each in found), found
 

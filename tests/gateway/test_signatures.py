@@ -148,3 +148,16 @@ def test_an_rsa_signature_has_the_algorithms_padding_digest_and_length() -> None
         b"",
     ):
         assert not verifies("RS256", key, wrong)
+
+
+# On secp112r1, which the library behind PyJWT does not know.
+ODD_PEM = """-----BEGIN PUBLIC KEY-----
+MDIwEAYHKoZIzj0CAQYFK4EEAAYDHgAE0+M4L4bfu7F8FgYIfSIyXH8e8TR9KEfK
+A1kjpA==
+-----END PUBLIC KEY-----
+"""
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+def test_a_key_on_an_unknown_curve_is_no_key(alg: str) -> None:
+    assert Signatures().pem_key(ODD_PEM, alg=alg) is None
