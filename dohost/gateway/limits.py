@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dohost.gateway.config import GatewayConfig
 from dohost.gateway.identity import Identity
 from dohost.gateway.problems import Problem
-from dohost.gateway.rate_limit import Allowed, LimitDecision, Limiter, LimitPolicy
+from dohost.gateway.rate_limit import Allowed, LimitDecision, Limiter, LimitPolicy, LimitState
 from dohost.gateway.rate_limit_answers import (
     limit_headers,
     limit_problem,
     limit_status,
+    moving_headers,
     state_headers,
 )
 from dohost.gateway.rate_limit_buckets import MarkStore, WhenDurable
@@ -47,12 +48,14 @@ class Limits:
 
     def charge_leased(
         self, policies: Sequence[LimitPolicy], now_ns: int, *, cost: int
-    ) -> tuple[Header, ...] | None:
+    ) -> LimitState | None:
         """Charge what a durable lease covers, or return None: `charge_policies` has to decide."""
-        state = self._limiter.charge_leased(policies, now_ns, cost=cost)
-        if state is None:
-            return None
-        return state_headers(state, now_ns, legacy=self._config.legacy_headers)
+        return self._limiter.charge_leased(policies, now_ns, cost=cost)
+
+    def told(self, state: LimitState, now_ns: int, *, moving: bool) -> tuple[Header, ...]:
+        """Return the fields that tell of a charge; `moving`: only those that are others each time."""
+        tell = moving_headers if moving else state_headers
+        return tell(state, now_ns, legacy=self._config.legacy_headers)
 
     def policies(self, identity: Identity) -> tuple[LimitPolicy, ...]:
         """Return the limits that a caller is charged against."""

@@ -36,9 +36,11 @@ def limit_headers(
         return ()
     fields = state_headers(states[0], now_ns, legacy=legacy)
     if len(states) > 1:
-        policies = ", ".join([fixed_fields(state).policy[1] for state in states])
-        members = ", ".join(map(state_item, states))
-        fields = (("RateLimit-Policy", policies), ("RateLimit", members), *fields[2:])
+        joined = {
+            "RateLimit-Policy": ", ".join([fixed_fields(state).policy[1] for state in states]),
+            "RateLimit": ", ".join([moving_headers(each, now_ns)[0][1] for each in states]),
+        }
+        fields = tuple([(name, joined.get(name, value)) for name, value in fields])
     if isinstance(decision, Refused):
         return (*fields, ("Retry-After", str(retry_after_s(decision))))
     return fields
@@ -48,18 +50,24 @@ def state_headers(state: LimitState, now_ns: int, *, legacy: bool = True) -> tup
     """Return RateLimit-Policy, RateLimit and legacy fields of one policy; nothing without a limit."""
     if state.limit is None:
         return ()
-    fixed, remaining, wait_ns = fixed_fields(state), state.remaining, state.next_unit_ns
+    fixed, moving = fixed_fields(state), moving_headers(state, now_ns, legacy=legacy)
+    return (fixed.policy, fixed.limit, *moving) if legacy else (fixed.policy, *moving)
+
+
+def moving_headers(state: LimitState, now_ns: int, *, legacy: bool = True) -> tuple[Header, ...]:
+    """Return those of the fields of one policy that change from one request to the next."""
+    if state.limit is None:
+        return ()
+    remaining, wait_ns = state.remaining, state.next_unit_ns
     # A full bucket has no `t`, for no more will come.
     more = f";t={-(-wait_ns // SECOND_NS)}" if wait_ns else ""
-    told = (fixed.policy, ("RateLimit", f"{fixed.start}{remaining}{more}"))
+    told = ("RateLimit", f"{fixed_fields(state).start}{remaining}{more}")
     if not legacy:
-        return told
-    reset_s = -(-(now_ns + state.full_reset_ns) // SECOND_NS)
+        return (told,)
     return (
-        *told,
-        fixed.limit,
+        told,
         ("X-RateLimit-Remaining", str(remaining)),
-        ("X-RateLimit-Reset", str(reset_s)),
+        ("X-RateLimit-Reset", str(-(-(now_ns + state.full_reset_ns) // SECOND_NS))),
     )
 
 
@@ -147,11 +155,6 @@ def fixed_fields(state: LimitState) -> Fixed:
         known = Fixed(("RateLimit-Policy", item), limit, f"{name};r=")
         _FIXED.put(key, known)
     return known
-
-
-def state_item(state: LimitState) -> str:
-    """Return a policy's member of RateLimit."""
-    return state_headers(state, 0, legacy=False)[1][1]
 
 
 def sf_string(text: str) -> str:

@@ -27,12 +27,13 @@ from dohost.gateway.cache import CacheEntry
 from dohost.gateway.cache_serve import hit_status
 from dohost.gateway.cors import cors_headers
 from dohost.gateway.headers import request_id
-from dohost.gateway.rate_limit import LimitPolicy
+from dohost.gateway.rate_limit import LimitPolicy, LimitState
 from dohost.memo import Memo
 
 if TYPE_CHECKING:
     from dohost.gateway.exchange import Exchange
     from dohost.gateway.forward import Answer
+    from dohost.gateway.limits import Limits
     from dohost.gateway.parts import Parts
     from dohost.gateway.plan import Plan
 
@@ -70,21 +71,24 @@ class Offer(Struct, kw_only=True):
     said: tuple[int, int] = (-1, 0)
     headers: Headers | None = None
 
-    def response(self, charged: tuple[Header, ...], *, request_id: str, now_ns: int) -> Response:
-        """Return the answer as it is now; `charged` are the fields that tell of limits."""
+    def headers_now(
+        self, limits: Limits, state: LimitState, *, request_id: str, now_ns: int
+    ) -> Headers:
+        """Return the fields of the answer as it is now; most are made once a second."""
         entry = self.entry
         said = (entry.age_s(now_ns), entry.ttl_s(now_ns))
+        own = ("X-Request-Id", request_id)
         if self.headers is None or said != self.said:
             told = (("Age", str(said[0])), ("cache-status", hit_status(entry, now_ns)))
-            own = ("X-Request-Id", request_id)
+            charged = limits.told(state, now_ns, moving=False)
             self.headers = Headers([*self.head, *told, *charged, *self.tail, own])
             self.said = said
-        response = Response(self.body or None, status=self.status, headers=self.headers)
-        headers = response.headers
-        for name, value in charged:
+            return self.headers
+        headers = Headers(self.headers)
+        for name, value in limits.told(state, now_ns, moving=True):
             headers.set(name, value)
-        headers.set("X-Request-Id", request_id)
-        return response
+        headers.set(*own)
+        return headers
 
 
 class Shelf:
@@ -139,12 +143,13 @@ class Shelf:
         now_ns = clock.realtime_ns()
         if not parts.cache.has_fresh(offer.key, entry, now_ns):
             return None
-        charged = parts.limits.charge_leased(offer.policies, now_ns, cost=offer.cost)
-        if charged is None:
+        state = parts.limits.charge_leased(offer.policies, now_ns, cost=offer.cost)
+        if state is None:
             return None
         parts.cache.count_hit()
         told = request_id(asked, clock=clock, entropy=parts.entropy)
-        response = offer.response(charged, request_id=told, now_ns=now_ns)
+        headers = offer.headers_now(parts.limits, state, request_id=told, now_ns=now_ns)
+        response = Response(offer.body or None, status=offer.status, headers=headers)
         took_ms = (clock.monotonic() - began_s) * 1_000
         parts.stats.count(offer.route, offer.status, version=offer.version, took_ms=took_ms)
         return response

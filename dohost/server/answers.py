@@ -34,6 +34,7 @@ _STARTS: Memo[str] = Memo(entries_max=256)
 # By names of fields: 1, and more for what has to be looked at.
 _PLAIN, _HAS_OURS, _HAS_DATE = 1, 2, 4
 _KINDS: Memo[int] = Memo(entries_max=512)
+_CONTROLS = bytes((*range(9), *range(10, 32), 127))
 _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
@@ -92,7 +93,10 @@ def _start_of(status: int, reason: str, fields: tuple[tuple[str, str], ...], kin
     if kind & _HAS_OURS:
         fields = tuple([field for field in fields if field[0].lower() not in _OURS])
     lines = list(map(": ".join, fields))
-    if not "".join(lines).isprintable() and any(map(_finds_control, lines)):
+    # One look at all of them; what is not plain ASCII is looked at line by line.
+    text = "".join(lines)
+    is_plain = text.isascii() and len(text.encode().translate(None, _CONTROLS)) == len(text)
+    if not is_plain and any(map(_finds_control, lines)):
         raise ValueError("a response header holds a control character")
     if not reason.isprintable():
         raise ValueError("the response's status text holds a control character")
