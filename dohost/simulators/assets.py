@@ -7,6 +7,7 @@ is decided on what is known then, and only opens the file that it gets.
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from workers.streams import ReadableStream
 from workers.url import parse
 
 from dohost.config import AssetsConfig
-from dohost.errors import JsTypeError
+from dohost.errors import JsException, JsTypeError
 from dohost.simulators.assets_files import (
     HEADERS_FILE,
     REDIRECTS_FILE,
@@ -37,6 +38,7 @@ from dohost.simulators.assets_paths import (
 )
 from dohost.simulators.assets_redirects import Redirects, location_of, parse_redirects
 from dohost.simulators.assets_rules import place_of
+from dohost.simulators.failures import telling
 from dohost.simulators.outlet import Outlet
 
 CACHE_CONTROL: Final = "public, max-age=0, must-revalidate"
@@ -87,7 +89,8 @@ class Assets:
         if options or type(resource) is not Request:
             resource = Request(resource, **options)  # type: ignore[arg-type] # checked by Request
         request = resource
-        return self._outlet.write(lambda: self._follow(request))
+        told = partial(_failed, request.url)
+        return self._outlet.write(telling(lambda: self._follow(request), told))
 
     def claims(self, request: Request, *, falls_back: bool) -> bool:
         """Whether the assets have an answer; `falls_back`: what stands for missing files is one."""
@@ -166,6 +169,10 @@ def _method_after(status: int, method: str) -> str:
     if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         return "GET"
     return method
+
+
+def _failed(url: str, status: int, reason: str) -> JsException:
+    return JsException(f"fetch({url!r}) of the assets failed: {status} {reason}")
 
 
 def _redirect(location: str, status: int) -> Response:

@@ -9,6 +9,7 @@ changed since is served as it is now.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import stat
@@ -23,10 +24,13 @@ from dohost.errors import UserCodeError
 from dohost.simulators.assets_ignore import IgnorePatterns
 from dohost.simulators.chunks import CHUNK_BYTES, chunks_of
 from dohost.simulators.content_types import content_type_of
+from dohost.simulators.failures import failed_file
 
 IGNORE_FILE, HEADERS_FILE, REDIRECTS_FILE = ".assetsignore", "_headers", "_redirects"
 FILES_MAX = 100_000
 FILE_BYTES_MAX = 25 * 1024 * 1024
+# A process without descriptors or a disk that fails says nothing about whether a file is there.
+_SAY_NOTHING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +83,11 @@ def scan(directory: Path, *, data: Path) -> dict[str, Asset]:
 
 
 async def open_asset(asset: Asset, *, with_body: bool) -> Content | None:
-    """Return what the file holds now, or None if it is gone."""
-    opened = await asyncio.to_thread(_open, asset.file, with_body=with_body)
+    """Return what the file holds now, or None if it is gone. Raises: HostError if that can't be seen now."""
+    try:
+        opened = await asyncio.to_thread(_open, asset.file, with_body=with_body)
+    except OSError as error:
+        raise failed_file(error) from error
     if opened is None:
         return None
     tag, size, body = opened
@@ -133,7 +140,9 @@ def _open(file: Path, *, with_body: bool) -> tuple[str, int, bytes | BinaryIO | 
     """Open a file that was found before; a link in its place is not followed."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+    except OSError as error:
+        if error.errno in _SAY_NOTHING:
+            raise
         return None
     opened = os.fdopen(descriptor, "rb")
     try:

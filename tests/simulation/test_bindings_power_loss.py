@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dohost.clock import SystemClock
-from dohost.errors import JsException
+from dohost.errors import HostError, JsException
 from dohost.simulators.resources import Resources
 from tests.simulation.disk_model import Disk, Fate
 from tests.simulation.disk_trace import Effect, Left, effects, strace
@@ -61,7 +60,7 @@ async def kept_of(persist: Path, kinds: set[str]) -> Acknowledged:
     try:
         for kind in kinds:
             # No such table, a damaged file, a blob that is cut off: nothing of it counts as kept.
-            with contextlib.suppress(JsException, OSError, sqlite3.DatabaseError):
+            with contextlib.suppress(JsException, OSError, HostError):
                 kept |= {(kind, number) async for number in READERS[kind](resources)}
     finally:
         await resources.close()

@@ -92,6 +92,9 @@ async def test_a_full_disk_refuses_writes_until_there_is_room(
     assert await write_to_all(ledgers, server, rounds=8) == {Outcome.acknowledged}
     ballast = small_disk / "ballast"
     fill(ballast)
+    # What the logs have room for already is kept yet.
+    while Outcome.acknowledged in await write_to_all(ledgers, server, rounds=1):
+        pass
     await write_to_all(ledgers, server, rounds=TRIES // len(NAMES))
     assert set(ledgers.codes) <= {"storage-full", "storage-failed", "outcome-unknown"}
     assert ledgers.codes["storage-full"] > TRIES // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from workers import Request, Response
 from workers.streams import ReadableStream
 
 from dohost.config import AssetsConfig
-from dohost.errors import JsTypeError, UserCodeError
+from dohost.errors import HostError, JsException, JsTypeError, UserCodeError
 from dohost.simulators import assets_files
 from dohost.simulators.assets import Assets, read_site
 from dohost.simulators.assets_files import scan
@@ -268,3 +269,21 @@ def test_as_many_redirects_as_on_cloudflare() -> None:
     redirects, complaints = parse_redirects(text, handles_html=True)
     assert (len(redirects.fixed), len(redirects.dynamic)) == (2000, 100)
     assert [each.line for each in complaints] == [2001, 2102]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EMFILE, "too-many-files"), (errno.EIO, "storage-failed")]
+)
+async def test_a_file_that_can_not_be_looked_at_now_is_not_called_missing(
+    assets: Assets, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def refuse(*arguments: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(assets_files.os, "open", refuse)
+    with pytest.raises(HostError) as caught:
+        await answer(assets, "/style.css")
+    assert caught.value.code == code
+    with pytest.raises(JsException, match=r"^Error: fetch\('http://x/style.css'\) of the") as told:
+        await assets.fetch("http://x/style.css")
+    assert (told.value.code, told.value.status) == (code, 503)
