@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from workers.encoding import TextDecoder, atob, decodeURIComponent, encodeURIComponent
+from workers.encoding import TextDecoder, TextEncoder, atob, decodeURIComponent, encodeURIComponent
 
 from dohost.errors import JsException, JsRangeError, JsTypeError
 
@@ -105,6 +105,10 @@ def test_base64_may_lack_its_padding_and_have_blanks() -> None:
 def test_a_malformed_component_is_refused(text: str) -> None:
     with pytest.raises(JsException, match="URIError: URI malformed"):
         decodeURIComponent(text)
+
+
+def test_half_of_a_character_is_encoded_as_the_replacement_character() -> None:
+    assert bytes(TextEncoder.new().encode("a\ud800b")) == b"a\xef\xbf\xbdb"
 
 
 def test_half_of_a_character_has_no_escape() -> None:
