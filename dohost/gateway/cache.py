@@ -23,7 +23,7 @@ SECOND_NS = 1_000_000_000
 ENTRY_OVERHEAD_BYTES = 600
 
 
-class CacheEntry(Struct, frozen=True, kw_only=True):
+class CacheEntry(Struct, frozen=True, kw_only=True, weakref=True):
     """A stored answer. Instants in nanoseconds; `status` 0 marks an RPC result."""
 
     body: bytes

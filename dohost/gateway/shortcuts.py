@@ -50,18 +50,19 @@ ASKING = ("cache-control", "pragma", "range")
 class Offer(Struct, kw_only=True):
     """An answer from the cache, but for what differs from one time to the next.
 
-    `shown`: what the object saw of the request (`shown_of`); `head` and `tail` are the fields before and
-    after those that tell of age and limits. `said`: the entry's seconds of age and of life when `headers`
-    were made, which are copied for each answer in the same second.
+    `shown`: what the object saw of the request (`shown_of`). `entry` is the cache's to keep or to drop, as it
+    may be large. `head` and `tail` are the fields before and after those that tell of age and limits. `said`:
+    the entry's seconds of age and of life when `headers` were made, which are copied for each answer in the
+    same second.
     """
 
     shelf: weakref.ref[Shelf]
     shown: tuple[object, ...]
     ends_s: float
     key: str
-    entry: CacheEntry
+    entry: weakref.ref[CacheEntry]
     status: int
-    body: bytes
+    has_body: bool
     head: tuple[Header, ...]
     tail: tuple[Header, ...]
     policies: tuple[LimitPolicy, ...]
@@ -72,10 +73,15 @@ class Offer(Struct, kw_only=True):
     headers: Headers | None = None
 
     def headers_now(
-        self, limits: Limits, state: LimitState, *, request_id: str, now_ns: int
+        self,
+        entry: CacheEntry,
+        limits: Limits,
+        state: LimitState,
+        *,
+        request_id: str,
+        now_ns: int,
     ) -> Headers:
         """Return the fields of the answer as it is now; most are made once a second."""
-        entry = self.entry
         said = (entry.age_s(now_ns), entry.ttl_s(now_ns))
         own = ("X-Request-Id", request_id)
         if self.headers is None or said != self.said:
@@ -120,9 +126,9 @@ class Shelf:
             shown=shown_of(exchange.standing, exchange.request.url, fields),
             ends_s=parts.clock.monotonic() + OFFER_S,
             key=full,
-            entry=entry,
+            entry=weakref.ref(entry),
             status=answer.status,
-            body=body,
+            has_body=bool(body),
             head=entry.headers,
             tail=(*version.headers, *cors_headers(parts.config.cors, fields.get("origin"))),
             policies=plan.policies,
@@ -139,17 +145,18 @@ class Shelf:
         parts = self._parts
         if not self.is_newest or parts.reports.is_due:
             return None
-        clock, entry = parts.clock, offer.entry
+        clock, entry = parts.clock, offer.entry()
         now_ns = clock.realtime_ns()
-        if not parts.cache.has_fresh(offer.key, entry, now_ns):
+        if entry is None or not parts.cache.has_fresh(offer.key, entry, now_ns):
             return None
         state = parts.limits.charge_leased(offer.policies, now_ns, cost=offer.cost)
         if state is None:
             return None
         parts.cache.count_hit()
         told = request_id(asked, clock=clock, entropy=parts.entropy)
-        headers = offer.headers_now(parts.limits, state, request_id=told, now_ns=now_ns)
-        response = Response(offer.body or None, status=offer.status, headers=headers)
+        headers = offer.headers_now(entry, parts.limits, state, request_id=told, now_ns=now_ns)
+        body = entry.body if offer.has_body else None
+        response = Response(body, status=offer.status, headers=headers)
         took_ms = (clock.monotonic() - began_s) * 1_000
         parts.stats.count(offer.route, offer.status, version=offer.version, took_ms=took_ms)
         return response

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -164,6 +166,17 @@ async def test_an_instance_that_is_gone_is_forgotten() -> None:
     before = visits(gateway)
     await gateway.send("GET", "/notes/a")
     assert visits(gateway) == before + 1
+
+
+async def test_an_offer_keeps_nothing_that_the_cache_has_dropped() -> None:
+    gateway = deployment()
+    await hit(gateway)
+    (cache,) = [each._parts.cache for each in gateway.gateways.objects.values()]
+    kept = [weakref.ref(each) for each in cache._entries.values()]
+    assert kept
+    await gateway.send("PUT", "/notes/a", {"text": "second"})
+    gc.collect()
+    assert not any(each() for each in kept)
 
 
 async def test_callers_and_fields_never_share_what_is_not_theirs() -> None:
