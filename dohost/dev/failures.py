@@ -16,7 +16,7 @@ from types import FrameType, TracebackType
 
 import msgspec
 
-from dohost.errors import ConfigError
+from dohost.errors import ConfigError, JsException, UserCodeError
 
 CONTEXT_LINES = 3
 FRAMES_MAX = 30
@@ -85,7 +85,8 @@ class Redactor:
 def describe(error: BaseException, *, root: Path, redactor: Redactor) -> Failure:
     """Return what to show of `error`; files below `root` are the user's.
 
-    An error that wraps another (code that failed to load) is described by its first cause.
+    An error that only carries another here (code that failed to load, an exception of Python's on its way
+    between objects) is described by that one.
     """
     problems = getattr(error, "problems", ())
     original = _original(error)
@@ -132,18 +133,26 @@ def failure_text(failure: Failure) -> str:
 
 
 def _original(error: BaseException) -> BaseException:
-    seen = {error}
-    while error.__cause__ is not None and error.__cause__ not in seen:
+    while error.__cause__ is not None and _is_carrier(error):
         error = error.__cause__
-        seen.add(error)
     return error
 
 
+def _is_carrier(error: BaseException) -> bool:
+    """Whether an error says nothing itself; others are what the program met, whatever caused them."""
+    return isinstance(error, UserCodeError) or (
+        isinstance(error, JsException)
+        and (error.name == "PythonError" or isinstance(error.__cause__, RecursionError))
+    )
+
+
 def _kind(error: BaseException) -> str:
-    return type(error).__name__
+    return error.name if isinstance(error, JsException) else type(error).__name__
 
 
 def _message(error: BaseException) -> str:
+    if isinstance(error, JsException):
+        return error.message
     return error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
 
 

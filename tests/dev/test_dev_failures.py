@@ -11,6 +11,7 @@ from workers import Request
 from dohost.dev.error_page import ErrorPage, form_for
 from dohost.dev.failures import Redactor, describe, failure_text, frame_text, user_frames
 from dohost.errors import ConfigError, Overloaded, UserCodeError
+from dohost.objects.rpc import to_remote_error
 
 SOURCE = """\
 def handler(limit):
@@ -67,6 +68,49 @@ def test_a_syntax_error_behind_a_failed_load_shows_its_place(tmp_path: Path) -> 
     text = failure_text(failure)
     assert "SyntaxError: '(' was never closed" in text
     assert "> 2 | y = (\n    |     ^" in text
+
+
+WRAPPING = """\
+def handler(limit):
+    try:
+        limit["key"]
+    except TypeError as error:
+        raise ValueError("no luck") from error
+"""
+REFUSING = """\
+from dohost.errors import JsException, StorageFailure
+
+def handler(limit):
+    failure = StorageFailure("full", outcome="not-applied")
+    raise JsException("KV PUT failed: 507 full") from failure
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "line"),
+    [(WRAPPING, "ValueError: no luck", 5), (REFUSING, "Error: KV PUT failed: 507 full", 5)],
+)
+def test_an_error_with_a_cause_is_shown_itself_where_the_program_met_it(
+    tmp_path: Path, source: str, text: str, line: int
+) -> None:
+    failure = describe(failing(tmp_path, source), root=tmp_path, redactor=Redactor())
+    assert failure_text(failure).startswith(f"{text}\n\nentry.py:{line} in handler")
+
+
+def test_an_exception_that_came_from_another_object_is_shown_where_it_was_raised(
+    tmp_path: Path,
+) -> None:
+    error = to_remote_error(failing(tmp_path), "ab" * 32)
+    failure = describe(error, root=tmp_path, redactor=Redactor())
+    assert failure_text(failure).startswith(
+        "NameError: name 'missing' is not defined\n\nentry.py:4"
+    )
+
+
+def test_endless_recursion_in_another_object_is_shown_where_it_was(tmp_path: Path) -> None:
+    endless = failing(tmp_path, "def handler(limit):\n    return handler(limit)\n")
+    failure = describe(to_remote_error(endless, "ab" * 32), root=tmp_path, redactor=Redactor())
+    assert failure_text(failure).startswith("RecursionError: maximum recursion depth exceeded")
 
 
 def test_findings_are_shown_as_a_list(tmp_path: Path) -> None:
