@@ -8,13 +8,15 @@ from workers import Request
 from dohost.gateway.config_tables import LimitsConfig
 from dohost.gateway.problems import Problem, problem
 
+# More than any limit has, and fewer than Python takes for a number.
+DIGITS_MAX = 18
 JSON_TYPES = ("application/json", "application/graphql+json")
 
 
 async def read_bounded(request: Request, bytes_max: int) -> bytes | Problem:
     """Return the body, reading no more than one chunk beyond the limit."""
     declared = request.headers.get("content-length") or ""
-    if declared.isdecimal() and declared.isascii() and int(declared) > bytes_max:
+    if is_over(declared, bytes_max):
         return _too_large(bytes_max)
     if request.body is None:
         return b""
@@ -27,6 +29,14 @@ async def read_bounded(request: Request, bytes_max: int) -> bytes | Problem:
         if len(chunks) > bytes_max:
             return _too_large(bytes_max)
     return bytes(chunks)
+
+
+def is_over(declared: str, bytes_max: int) -> bool:
+    """Return whether a Content-Length says more than `bytes_max`, with however many digits."""
+    if not (declared.isdecimal() and declared.isascii()):
+        return False
+    digits = declared.lstrip("0")
+    return len(digits) > DIGITS_MAX or int(digits or "0") > bytes_max
 
 
 async def read_json(request: Request, limits: LimitsConfig) -> object | Problem:

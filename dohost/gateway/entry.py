@@ -16,11 +16,12 @@ from typing import ClassVar, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from workers import Request, Response, WorkerEntrypoint, fetch
+from workers import Request, Response, WorkerEntrypoint
 
 from dohost.clock import Clock, Entropy, SystemClock, SystemEntropy
 from dohost.gateway.address_limits import AddressLimits, RateLimitBinding
 from dohost.gateway.auth import Authenticator
+from dohost.gateway.bodies import is_over
 from dohost.gateway.builtin import is_shared
 from dohost.gateway.caller import CONTEXT_HEADER
 from dohost.gateway.config import GatewayConfig
@@ -29,10 +30,12 @@ from dohost.gateway.cors import cors_headers, is_preflight, preflight_headers
 from dohost.gateway.exchange import header_map
 from dohost.gateway.headers import claimed_identity, request_id, traceparent_of
 from dohost.gateway.identity import NS_PER_MS, Standing, encode_context, encode_standing
-from dohost.gateway.jwks import JwksDocument, KeySets
+from dohost.gateway.jwks import KeySets
+from dohost.gateway.jwks_fetch import NoStore, fetch_jwks
 from dohost.gateway.paths import BadPath, CanonicalPath, request_target
 from dohost.gateway.principal import Principal
 from dohost.gateway.problems import Problem, problem
+from dohost.gateway.routes import PORT
 from dohost.gateway.settings import secret_of, secrets_named, settings_of
 from dohost.gateway.shortcuts import Known, Shortcuts, shown_of
 from dohost.gateway.tenants import (
@@ -48,7 +51,6 @@ from dohost.telemetry import Log, stderr_log
 
 CLIENT_IP = "cf-connecting-ip"
 ADDRESS_BINDING = "GATEWAY_IP"
-JWKS_BYTES_MAX = 262_144
 PLACES_MAX = 4_096
 PATHS_MEMOISED_MAX = 1_024
 # All that authentication and tenancy see of a request, so a verdict holds for whoever shows the same.
@@ -120,7 +122,7 @@ class Entry:
         self._authenticator = Authenticator(
             auth,
             secrets=secrets_named(env, frozenset({*names, auth.key_pepper_env})),
-            key_sets=KeySets(fetch_jwks, _NoStore(), clock=clock, log=log),
+            key_sets=KeySets(fetch_jwks, NoStore(), clock=clock, log=log),
             keys=self.control.key,
             clock=clock,
         )
@@ -184,7 +186,7 @@ class Entry:
         """Return whose request it is."""
         peer = PeerFacts(
             client_ip=facts.get(CLIENT_IP, ""),
-            host=facts.get("host", "").partition(":")[0],
+            host=PORT.sub("", facts.get("host", "")),
         )
         runtime = {}
         if principal.tenant is not None and principal.tenant not in self.config.tenants:
@@ -281,9 +283,7 @@ class Entry:
         size = len("".join(headers)) + len("".join(headers.values()))
         if size > limits.header_bytes_max or len(headers) > limits.header_lines_max:
             return problem("headers-too-large")
-        declared = headers.get("content-length", "")
-        is_number = declared.isdecimal() and declared.isascii()
-        if is_number and int(declared) > limits.body_bytes_max:
+        if is_over(headers.get("content-length", ""), limits.body_bytes_max):
             return problem("body-too-large", f"The body is over {limits.body_bytes_max} bytes.")
         return None
 
@@ -355,27 +355,6 @@ def place_of(tenancy: Tenancy, principal: Principal, *, object_id: str, client_i
         standing=encode_standing(standing),
         until_ns=principal.until_ns,
     )
-
-
-async def fetch_jwks(url: str) -> JwksDocument:
-    """Fetch a key set. Raises: OSError for an answer that is no key set."""
-    response = await fetch(url, redirect="manual")
-    if response.status != 200:
-        raise OSError(f"{url} answered {response.status}")
-    body = await response.bytes()
-    if len(body) > JWKS_BYTES_MAX:
-        raise OSError(f"{url} answered more than {JWKS_BYTES_MAX} bytes")
-    return JwksDocument(body=body, max_age_s=None)
-
-
-class _NoStore:
-    """Keeps nothing: entry points have no storage."""
-
-    def load(self, url: str) -> tuple[bytes, int] | None:
-        return None
-
-    def save(self, url: str, body: bytes, fetched_ns: int) -> None:
-        pass
 
 
 def _is_same(given: str, secret: str) -> bool:

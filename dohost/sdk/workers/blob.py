@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
+from workers.usv_text import utf8
 from workers.values import ArrayBuffer, StreamMover, Transferable
 
 BlobEnding = Literal["transparent", "native"]
@@ -110,7 +111,7 @@ def _octets(part: BlobValue, endings: BlobEnding | None) -> bytes:
         case str():
             is_native = endings == "native"
             text = part.replace("\r\n", "\n").replace("\r", "\n") if is_native else part
-            return text.encode()
+            return utf8(text)
         case bytes() | memoryview():
             return bytes(part)
         case _:

@@ -20,6 +20,7 @@ from workers.formdata import FormData
 from workers.headers import Headers
 from workers.streams import ReadableStream
 from workers.url_object import URLSearchParams
+from workers.usv_text import utf8, whole_text
 from workers.values import ArrayBuffer, StreamMover, Transferable, Uint8Array
 
 if TYPE_CHECKING:
@@ -50,9 +51,7 @@ class BodyMixin(Transferable):
         content = self._content
         if content is None or isinstance(content, ReadableStream):
             return content
-        stream = ReadableStream.from_bytes(
-            content.encode() if isinstance(content, str) else content
-        )
+        stream = ReadableStream.from_bytes(utf8(content) if isinstance(content, str) else content)
         stream.is_disturbed = self._is_used
         self._content = stream
         return stream
@@ -67,7 +66,7 @@ class BodyMixin(Transferable):
         """Read the body as bytes. Raises: OSError if it was used."""
         content = self._take()
         if isinstance(content, str):
-            return content.encode()
+            return utf8(content)
         if isinstance(content, ReadableStream):
             return await content.read_all()
         return b"" if content is None else content
@@ -76,7 +75,7 @@ class BodyMixin(Transferable):
         """Read the body as UTF-8; malformed bytes become U+FFFD. Raises: OSError if it was used."""
         content = self._take()
         if isinstance(content, str):
-            return content
+            return content if content.isascii() else whole_text(content)
         if isinstance(content, ReadableStream):
             content = await content.read_all()
         return "" if content is None else content.decode("utf-8", "replace").removeprefix("\ufeff")

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 
 from dohost.errors import JsException, JsRangeError, JsTypeError
 from workers.text_encodings import Decoder, decoder_of, encoding_named
-from workers.url import whole_text
+from workers.usv_text import utf8
 from workers.values import Uint8Array
 
 _NO_WHITESPACE = dict.fromkeys(map(ord, " \t\n\f\r"))
@@ -26,7 +26,7 @@ class TextEncoder:
         return cls()
 
     def encode(self, text: str = "") -> Uint8Array:
-        return Uint8Array(whole_text(text).encode())
+        return Uint8Array(utf8(text))
 
 
 class TextDecoder:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 
 from dohost.errors import JsTypeError
 from workers.blob import Blob, File
+from workers.usv_text import utf8
 from workers.values import StreamMover, Transferable
 
 FormDataValue = str | Blob | File
@@ -131,8 +132,8 @@ def _encode_part(name: str, value: FormDataValue) -> bytes:
     if isinstance(value, File):
         kind = value.content_type or "application/octet-stream"
         head = f'{disposition}; filename="{_escape(value.name)}"\r\nContent-Type: {kind}\r\n\r\n'
-        return head.encode() + value._content
-    return f"{disposition}\r\n\r\n{value}".encode()
+        return utf8(head) + value._content
+    return utf8(f"{disposition}\r\n\r\n{value}")
 
 
 def _escape(name: str) -> str:

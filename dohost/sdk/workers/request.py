@@ -19,6 +19,7 @@ from workers.formdata import FormData
 from workers.headers import HasItems, Headers
 from workers.streams import ReadableStream
 from workers.url import normalize
+from workers.usv_text import utf8
 from workers.values import JsDict, StreamMover
 
 RawHeaders = HasItems | Iterable[tuple[bytes, bytes]] | Iterable[tuple[str, str]]
@@ -196,7 +197,7 @@ class Request(BodyMixin):
     def host_body(self) -> bytes | ReadableStream | None:
         """Use the body up and return it for sending. Raises: OSError if it was used."""
         content = self._take()
-        return content.encode() if isinstance(content, str) else content
+        return utf8(content) if isinstance(content, str) else content
 
     def raw_header_items(self) -> list[tuple[str, str]]:
         """Return the fields to send, `set-cookie` lines apart."""

@@ -20,6 +20,7 @@ from workers.formdata import FormData
 from workers.headers import Headers, HeadersInit
 from workers.streams import ReadableStream
 from workers.url import normalize
+from workers.usv_text import utf8
 from workers.values import StreamMover
 from workers.websocket import WebSocket
 
@@ -182,7 +183,7 @@ class FetchResponse(BodyMixin):
     def host_body(self) -> bytes | ReadableStream | None:
         """Use the body up and return it for sending. Raises: OSError if it was used."""
         content = self._take()
-        return content.encode() if isinstance(content, str) else content
+        return utf8(content) if isinstance(content, str) else content
 
     def __repr__(self) -> str:
         content_type = self.headers.get("content-type")

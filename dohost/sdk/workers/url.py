@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from dohost.errors import JsTypeError
 from workers.url_host import parse_host, parse_opaque_host
+from workers.usv_text import whole_text
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21}
 SPECIAL = frozenset({*DEFAULT_PORTS, "file"})
@@ -36,7 +37,6 @@ _is_normal = re.compile(
 ).fullmatch
 _scheme = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):").match
 _line_ends = re.compile(r"[\t\r\n]")
-_surrogates = re.compile(r"[\ud800-\udfff]")
 _BLANK = "".join(map(chr, range(0x21)))
 
 
@@ -103,11 +103,6 @@ def parse(url: str, base: str | None = None) -> Url:
 def plain_text(text: str) -> str:
     """Return what a URL's parser looks at: no tabs and line ends, and no halves of characters."""
     return whole_text(_line_ends.sub("", text))
-
-
-def whole_text(text: str) -> str:
-    """Replace halves of characters, which no encoding can carry."""
-    return _surrogates.sub("\ufffd", text)
 
 
 def _parse(text: str, base: Url | None) -> Url:

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from dohost.errors import JsTypeError
 from workers import url_changes
-from workers.url import DEFAULT_PORTS, parse, whole_text
+from workers.url import DEFAULT_PORTS, parse
+from workers.usv_text import whole_text
 from workers.values import Transferable
 
 Pairs = list[tuple[str, str]]
