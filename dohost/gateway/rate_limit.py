@@ -136,9 +136,8 @@ class Limiter:
             return None
         now = self._steady(now_ns)
         tat = max(bucket.tat, now) + cost * interval
-        if tat - now > burst * interval or tat > bucket.durable_tat:
+        if tat - now > burst * interval or not bucket.advance_leased(tat, lease=lease_of(burst)):
             return None
-        bucket.tat = tat
         return bucket_state(policy, tat - now, interval=interval, cost=1)
 
     def peek(self, policies: Sequence[LimitPolicy], now_ns: int, *, cost: int = 1) -> LimitDecision:
@@ -252,7 +251,7 @@ class Limiter:
         debt = bucket.debt(now, interval=interval, burst=burst) + cost * interval
         if debt > burst * interval:
             return None
-        if bucket.advance(now + debt, interval=interval, lease=max(1, burst // 4)):
+        if bucket.advance(now + debt, interval=interval, lease=lease_of(burst)):
             self._save(policy.key, bucket)
         return bucket_state(policy, debt, interval=interval, cost=1)
 
@@ -261,7 +260,7 @@ class Limiter:
         rpm, burst = policy.tier.rpm, policy.tier.burst
         assert rpm is not None
         bucket = self._bucket(policy.key)
-        lease, due = max(1, burst // 4), False
+        lease, due = lease_of(burst), False
         if policy.algorithm != "window":
             interval = gcra.interval_of(rpm)
             debt = bucket.debt(now, interval=interval, burst=burst) + cost * interval
@@ -283,6 +282,11 @@ class Limiter:
         self._store.save(key, msgspec.json.encode(mark))
         if self._when_durable is not None and mark.tat_ns:
             self._when_durable(partial(bucket.confirm, mark.tat_ns))
+
+
+def lease_of(burst: int) -> int:
+    """Return how many tokens the stored mark leads by: what a crash may cost."""
+    return max(1, burst // 4)
 
 
 def bucket_state(policy: LimitPolicy, debt: int, *, interval: int, cost: int) -> LimitState:

@@ -39,11 +39,21 @@ WhenDurable = Callable[[Callable[[], None]], None]
 class Bucket:
     """One key's counters in memory, how far ahead the stored mark is, and one known to be durable."""
 
-    __slots__ = ("durable_tat", "interval", "leased_slots", "leased_tat", "slots", "tat")
+    __slots__ = (
+        "durable_tat",
+        "interval",
+        "is_renewing",
+        "leased_slots",
+        "leased_tat",
+        "slots",
+        "tat",
+    )
 
     def __init__(self, mark: Mark) -> None:
         self.tat = self.leased_tat = mark.tat_ns
         self.durable_tat = 0
+        # Whether somebody was sent to have the lease renewed before it ends.
+        self.is_renewing = False
         self.interval = mark.interval_ns
         self.slots = dict(mark.slots)
         self.leased_slots = dict(mark.slots)
@@ -64,18 +74,38 @@ class Bucket:
         return debt
 
     def advance(self, tat: int, *, interval: int, lease: int) -> bool:
-        """Move to `tat`; True if that reached the stored mark, which then leads by a lease again."""
+        """Move to `tat`; True if that reached the stored mark, which then leads by a lease again.
+
+        It does so before, if somebody was sent to have it renewed.
+        """
         self.tat, self.interval = tat, interval
-        if tat <= self.leased_tat:
+        ahead = spare(lease, interval) if self.is_renewing else 0
+        if tat + ahead <= self.leased_tat:
             return False
         self.leased_tat = tat + lease * interval
+        return True
+
+    def advance_leased(self, tat: int, *, lease: int) -> bool:
+        """Move to `tat` if the durable mark covers that; one of the last tokens goes to renewing it."""
+        if tat > self.durable_tat:
+            return False
+        if tat + spare(lease, self.interval) > self.leased_tat and not self.is_renewing:
+            self.is_renewing = True
+            return False
+        self.tat = tat
         return True
 
     def confirm(self, tat: int) -> None:
         """Note that the mark at `tat` is durable, unless another has followed it."""
         if tat == self.leased_tat:
             self.durable_tat = tat
+            self.is_renewing = False
 
     def is_full(self, now: int) -> bool:
         """True if forgetting the bucket changes nothing."""
         return self.tat <= now and not sliding_window.counted(self.slots, now)
+
+
+def spare(lease: int, interval: int) -> int:
+    """Return how far before its end a lease is renewed, so that nobody has to wait for that."""
+    return lease // 4 * interval

@@ -265,6 +265,22 @@ def test_a_lease_that_is_durable_covers_charges_without_a_write() -> None:
     assert disk.saves == saves
 
 
+def test_a_lease_is_renewed_before_it_ends_by_one_who_is_sent_to_do_it() -> None:
+    durable = Durable()
+    limiter = Limiter(Disk(), when_durable=durable.note)
+    pro = policy(Tier(rpm=10_000, burst=200))
+    limiter.check([pro], START)
+    durable.sync()
+    # A lease is fifty tokens; the one who finds less than a quarter left is sent, and others are not.
+    charged = [limiter.charge_leased([pro], START, cost=1) is not None for _ in range(45)]
+    assert charged == [True] * 38 + [False] + [True] * 6
+    limiter.check([pro], START)
+    (confirm,) = durable.waiting
+    assert limiter.charge_leased([pro], START, cost=1) is not None
+    confirm()
+    assert all(limiter.charge_leased([pro], START, cost=1) for _ in range(30))
+
+
 def test_a_plan_that_changes_needs_a_lease_of_its_own() -> None:
     durable = Durable()
     limiter = Limiter(Disk(), when_durable=durable.note)

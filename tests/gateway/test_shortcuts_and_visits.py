@@ -16,13 +16,28 @@ from dohost.clock import ManualClock
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_any_sequence_is_answered_as_by_an_object_that_is_always_visited(seed: int) -> None:
-    rng = random.Random(seed)
-    quick, slow = deployment(), deployment()
+    await compare(*two(), seed=seed, restarts=False)
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_a_crash_makes_no_difference_but_to_limits(seed: int) -> None:
+    """A lease that is renewed early is lost from an earlier instant; so here nothing is limited."""
+    unlimited: dict[str, object] = {"rate_limits": {"free": {"rpm": None, "burst": 1}}}
+    await compare(*two(unlimited), seed=seed, restarts=True)
+
+
+def two(config: dict[str, object] | None = None) -> tuple[Deployment, Deployment]:
+    quick, slow = deployment(config), deployment(config)
     slow.gateways._class = type(
         "G", (Visited,), {"clock": slow.clock, "entropy": slow._default.entropy}
     )
+    return quick, slow
+
+
+async def compare(quick: Deployment, slow: Deployment, *, seed: int, restarts: bool) -> None:
+    rng = random.Random(seed)
     for _ in range(120):
-        act = step(rng)
+        act = step(rng, restarts=restarts)
         replies = [await act(each) for each in (quick, slow)]
         if all(isinstance(each, Reply) for each in replies):
             assert told(replies[0]) == told(replies[1])
@@ -33,7 +48,7 @@ async def test_any_sequence_is_answered_as_by_an_object_that_is_always_visited(s
 Step = Callable[[Deployment], Any]
 
 
-def step(rng: random.Random) -> Step:
+def step(rng: random.Random, *, restarts: bool) -> Step:
     """Return something that is done to two gateways alike."""
     name, text = rng.choice("ab"), f"text {rng.random()}"
     own = {"X-Request-ID": "the-same-of-both"}
@@ -48,7 +63,7 @@ def step(rng: random.Random) -> Step:
             {"If-None-Match": '"x"'},
         ]
     )
-    match rng.choice(["get"] * 8 + ["put", "advance", "far", "restart"]):
+    match rng.choice(["get"] * 8 + ["put", "advance", "far"] + ["restart"] * restarts):
         case "put":
             return lambda gateway: gateway.send(
                 "PUT", f"/notes/{name}", {"text": text}, headers=own
