@@ -9,7 +9,8 @@ threads; one lock keeps `close` from pulling a descriptor away under it.
 
 After a failed sync nothing is believed any more: the first failure is replayed, and a note
 beside the file tells the next process, which could not see it: the system shows what it has dropped. The
-note need not be durable, because after a power cut nothing is shown that is not on the disk.
+note need not be durable, because after a power cut nothing is shown that is not on the disk. Files that
+somebody has removed take writes as before, so each sync looks whether they are still there.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class FailedSync(StrEnum):
 
     new_file = "new-file"
     log = "log"
+
+
+class FilesGone(OSError):
+    """Somebody has removed or replaced the files of a live object: what it writes is lost with it."""
 
 
 def failed_sync(path: Path) -> FailedSync | None:
@@ -193,6 +198,9 @@ class ObjectFiles:
                 raise self._failure
             try:
                 self._sync()
+            except FilesGone as error:
+                self._failure = error
+                raise
             except OSError as error:
                 self._failure = error
                 _note(self._path, FailedSync.new_file if self.is_created_now else FailedSync.log)
@@ -234,7 +242,19 @@ class ObjectFiles:
                 self._entry = self._directory.count()
             self._directory.sync_until(self._entry)
             self._is_entry_synced = True
+        if not self._is_in_place():
+            raise FilesGone(errno.ESTALE, "its files were removed or replaced", str(self._path))
         self._is_main_synced = True
+
+    def _is_in_place(self) -> bool:
+        """Whether what was synced is what the next process will open."""
+        assert self._wal is not None, "it was synced"
+        try:
+            os.stat(self._path)
+            named, own = os.stat(self._wal_path), os.fstat(self._wal)
+        except FileNotFoundError:
+            return False
+        return (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
 
     def _close_main(self) -> None:
         if self._main is not None:

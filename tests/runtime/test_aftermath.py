@@ -284,3 +284,16 @@ def test_the_worst_aftermath_counts(tmp_path: Path) -> None:
     assert found.of("a", path) is Aftermath.sync_failed
     found.dealt_with("a")
     assert found.of("a", path) is None
+
+
+async def test_an_object_whose_files_are_removed_under_it_says_so_and_begins_anew(bench) -> None:
+    await bench.run(PAIR)
+    assert await bench.stub().increment() == 1
+    path = bench.actor().database.path
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    with pytest.raises(DohostError, match="removed or replaced"):
+        await bench.stub().increment()
+    assert await bench.stub().increment() == 1
+    await bench.restart(PAIR)
+    assert await bench.stub().read() == 1

@@ -16,6 +16,7 @@ from dohost.storage.checkpoint import copy_in_thread
 from dohost.storage.database import Database
 from dohost.storage.durable_file import write_durably
 from dohost.storage.failures import is_out_of_descriptors
+from dohost.storage.files import failed_sync
 from dohost.storage.history import DEFAULT_LIMITS, history_path, opened_history
 from dohost.storage.integrity import note_path, quarantine
 from dohost.storage.log_file import LogStartedAnew, read_header, read_runs
@@ -53,6 +54,36 @@ def test_a_file_that_opens_for_reading_only_is_not_opened(
     monkeypatch.setattr(connection.apsw, "SQLITE_OPEN_READWRITE", apsw.SQLITE_OPEN_READONLY)
     with pytest.raises(StorageFailure, match="for writing"):
         Database(path, META)
+
+
+@pytest.mark.parametrize("gone", ["all", "main", "log", "replaced"])
+def test_writes_to_files_that_somebody_has_removed_are_not_acknowledged(
+    path: Path, gone: str
+) -> None:
+    database = Database(path, META)
+    log = Path(f"{path}-wal")
+
+    def write(value: str) -> None:
+        database.begin()
+        database.run("INSERT OR REPLACE INTO _cf_KV VALUES ('k', ?)", (value,))
+        database.commit()
+        database.sync()
+
+    write("2")
+    if gone in ("all", "main"):
+        path.unlink()
+    if gone in ("all", "log"):
+        log.unlink()
+    if gone == "replaced":
+        content = log.read_bytes()
+        log.unlink()
+        log.write_bytes(content)
+    for value in ("3", "4"):
+        with pytest.raises(OSError, match="removed or replaced"):
+            write(value)
+    database.close()
+    # No sync has failed that the next process would have to make up for.
+    assert failed_sync(path) is None
 
 
 def test_a_log_that_can_only_be_read_ends_the_instance(bench: StorageBench) -> None:
