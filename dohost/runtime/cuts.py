@@ -61,6 +61,8 @@ class Cut:
         self.logs: dict[Address, LogState] = {}
         self.newer: set[Address] = set()
         self.kept: dict[Address, Path] = {}
+        # How many files are being kept right now.
+        self.keeping = 0
         # What is being copied; each event is set at the end of that.
         self.copying: dict[Address, asyncio.Event] = {}
         self.timer: asyncio.TimerHandle | None = None
@@ -141,7 +143,9 @@ class Cuts:
         for cut in tuple(self._open.values()):
             if (copying := cut.copying.get(address)) is not None:
                 await copying.wait()
-            if not cut.keeps or address in cut.newer or address in cut.kept:
+            if self._open.get(cut.number) is not cut or not cut.keeps:
+                continue
+            if address in cut.newer or address in cut.kept:
                 continue
             try:
                 found = await asyncio.to_thread(log_state_of, path)
@@ -151,11 +155,15 @@ class Cuts:
                 cut.newer.add(address)
                 continue
             kept = self._directory / str(cut.number) / address[0] / path.name
-            await asyncio.to_thread(_link, path, kept)
+            cut.keeping += 1
+            try:
+                await asyncio.to_thread(_link, path, kept)
+            finally:
+                cut.keeping -= 1
+                if self._open.get(cut.number) is not cut:
+                    self._drop_kept(cut)
             cut.logs.setdefault(address, found)
             cut.kept[address] = kept
-            if self._open.get(cut.number) is not cut:
-                self._drop_kept(cut)
 
     def installed(self, address: Address) -> None:
         """Note a file that was not there when the open cuts were taken."""
@@ -194,7 +202,8 @@ class Cuts:
         return cut
 
     def _drop_kept(self, cut: Cut) -> None:
-        if cut.kept:
+        """Remove what is kept for a cut that has ended, unless somebody is about to add to it and does it then."""
+        if not cut.keeping:
             shutil.rmtree(self._directory / str(cut.number), ignore_errors=True)
 
     def _touch(self, cut: Cut) -> None:

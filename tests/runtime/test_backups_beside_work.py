@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -127,3 +128,26 @@ async def test_an_object_is_not_removed_under_a_copy_of_it(
     await removal
     with pytest.raises(CallerError, match="stored nothing"):
         await upkeep.export(key(bench, "r"), tmp_path / "again.sqlite")
+
+
+async def test_a_backup_may_end_while_an_object_is_kept_for_it(
+    bench: Bench, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping, goes_on, link = threading.Event(), threading.Event(), os.link
+
+    def slow(source: str, target: str) -> None:
+        keeping.set()
+        assert goes_on.wait(10)
+        link(source, target)
+
+    monkeypatch.setattr(cuts.os, "link", slow)
+    upkeep = Upkeep(bench.host)
+    backup = await upkeep.begin_backup(["app-Root"])
+    # Something is kept for it already, so its end has something to remove.
+    bench.host.parts.cuts._open[backup.number].kept["app-Root", "another"] = tmp_path
+    removal = asyncio.create_task(upkeep.remove(key(bench, "r")))
+    await asyncio.to_thread(keeping.wait, 10)
+    upkeep.end_backup(backup.number)
+    goes_on.set()
+    await removal
+    assert not list((bench.root / "data" / "cuts").glob("*"))
