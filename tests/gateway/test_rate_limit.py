@@ -278,7 +278,9 @@ def test_a_lease_is_renewed_before_it_ends_by_one_who_is_sent_to_do_it() -> None
     (confirm,) = durable.waiting
     assert limiter.charge_leased([pro], START, cost=1) is not None
     confirm()
-    assert all(limiter.charge_leased([pro], START, cost=1) for _ in range(30))
+    # The next lease ends like this one: again one is sent.
+    charged = [limiter.charge_leased([pro], START, cost=1) is not None for _ in range(45)]
+    assert charged.count(False) == 1
 
 
 def test_a_plan_that_changes_needs_a_lease_of_its_own() -> None:
@@ -293,10 +295,9 @@ def test_a_plan_that_changes_needs_a_lease_of_its_own() -> None:
     second()
     assert limiter.charge_leased([quick], START, cost=1) is not None
     # Looking at it in the old plan's terms is enough to make the lease another.
-    limiter.peek([slow], START)
-    assert limiter.charge_leased([slow], START, cost=1) is None
-    limiter.peek([quick], START)
-    assert limiter.charge_leased([quick], START, cost=1) is None
+    for plan in (slow, quick):
+        limiter.peek([plan], START)
+        assert [limiter.charge_leased([plan], START, cost=1) for _ in range(3)] == [None] * 3
 
 
 def test_what_has_no_single_bucket_is_never_charged_from_a_lease() -> None:

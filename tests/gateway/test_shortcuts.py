@@ -67,6 +67,16 @@ async def test_what_a_write_has_dropped_is_served_no_more(
     assert "fwd=uri-miss" in (reply.headers["cache-status"] or "")
 
 
+async def test_what_the_cache_has_dropped_is_not_served_though_somebody_still_holds_it() -> None:
+    gateway = deployment()
+    await hit(gateway)
+    (cache,) = [each._parts.cache for each in gateway.gateways.objects.values()]
+    held = list(cache._entries.values())
+    assert (await gateway.send("PUT", "/notes/a", {"text": "second"})).status == 200
+    assert (await gateway.send("GET", "/notes/a")).body == b'"second"'
+    assert held[0].body == b'"first"'
+
+
 async def test_an_answer_past_its_life_is_fetched_anew() -> None:
     gateway = deployment()
     await hit(gateway)
